@@ -1,0 +1,34 @@
+"""Recurrent layers that arrive as one call: every step may see every other along the sequence."""
+
+from __future__ import annotations
+
+import math
+
+from perimetry.records import Value
+from perimetry.rules.registry import Call, Reads, cost, rule
+from perimetry.rules.relations import Axes, Bound, Each, Relation, Whole
+
+
+@rule("aten.mkldnn_rnn_layer")
+def recurrent_layer(call: Call) -> Reads:
+    """(steps, batch, channels): a step sees the earlier ones (the later ones when reversed); read as all of them."""
+    reads: list[tuple[Value, Relation]] = []
+    sequence = Axes((Whole(), Each(1), Whole()), call.shape)
+    reads.append((call["input"], Bound(sequence)))
+    for name in ("hx_", "cx_"):
+        value = call[name]
+        reads.append((value, Bound(Axes((Whole(),) * len(value.shape), call.shape))))
+    return reads
+
+
+@rule("aten.lstm", "aten.gru", "aten.rnn_tanh", "aten.rnn_relu", "aten._cudnn_rnn")
+def recurrent_stack(call: Call) -> Reads:
+    """All steps, all layers; samples of the batch are not told apart."""
+    return [(value, Bound(Axes((Whole(),) * len(value.shape), call.shape))) for value in call.tensors]
+
+
+@cost("aten.mkldnn_rnn_layer")
+def recurrent_layer_cost(call: Call) -> int:
+    """Each step multiplies both weight matrices once."""
+    steps, batch, _ = call["input"].shape
+    return steps * batch * (math.prod(call["weight0"].shape) + math.prod(call["weight1"].shape))

@@ -1,0 +1,356 @@
+"""The recorder: a dispatch mode that runs a model once and writes down every aten call.
+
+Three ways of running, tried in this order by `trace`:
+
+- "meta": every tensor that depends on the input or on parameters is replaced by a meta tensor (shapes only). Small
+  tensors that depend on neither (index tables, masks) are really computed, so that their values are known.
+- "fake": the same with fake tensors, which pretend to live on the model's device.
+- "real": everything is computed; for models whose control flow looks at the data.
+
+The model's own tensors are never touched: what the model would write into them is written into their stand-ins.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from perimetry.records import Node, Value, ValueRef
+from perimetry.tracing.operators import Operator, describe
+
+How = Literal["meta", "fake", "real"]
+
+# Tensors that depend on neither input nor parameters are computed for real up to this many elements.
+CONSTANT_LIMIT = 1 << 20
+
+# Operators that read no more than the form of their first tensor.
+CONTENT_FREE = frozenset(
+    f"aten.{name}"
+    for name in ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
+)
+
+
+class Recorder(TorchDispatchMode):
+    """Records the aten calls made while it is active as `values` and `nodes`.
+
+    how: see the module's text. known: names and kinds of the model's own tensors, by identity.
+    current_call: answers the index of the module call that is running. watch: called with a node's index and its
+    output tensors right after it ran; before_write: called with each tensor that is about to be overwritten.
+    """
+
+    def __init__(
+        self,
+        how: How,
+        known: dict[int, tuple[str, Literal["parameter", "buffer"]]],
+        current_call: Callable[[], int],
+        *,
+        watch: Callable[[int, Any], None] | None = None,
+        before_write: Callable[[torch.Tensor], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.how = how
+        self.values: list[Value] = []
+        self.nodes: list[Node] = []
+        self.image_indices: set[int] = set()
+        self._known = known
+        self._current_call = current_call
+        self._watch = watch
+        self._before_write = before_write
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True) if how == "fake" else None
+        self._index: dict[int, int] = {}  # id of a live tensor -> its value now
+        self._alive: dict[int, torch.Tensor] = {}  # keeps ids from being used again
+        self._stand_ins: dict[int, torch.Tensor] = {}  # id of a real tensor -> its meta or fake twin
+        self._sharing: dict[int, list[weakref.ref[torch.Tensor]]] = {}  # storage -> tensors known to share it
+        self._constant_storages: set[int] = set()  # memory of constants that were made during the run
+        self._forms: dict[Any, list[tuple[Any, ...]]] = {}  # outputs' form by operator and inputs' form
+
+    # ---- tensors and their values
+
+    def add_input(self, tensor: torch.Tensor, kind: Literal["image", "input"], name: str) -> torch.Tensor:
+        """Register an input; returns the tensor that the model must be called with."""
+        stand_in = tensor if self.how == "real" else self._make_stand_in(tensor)
+        index = self._new_value(stand_in, kind, name)
+        if kind == "image":
+            self.image_indices.add(index)
+        return stand_in
+
+    def value_of(self, tensor: torch.Tensor) -> int:
+        """The index of the value that a tensor holds now; a tensor never seen is the model's own or a constant."""
+        stand_in = self._stand_ins.get(id(tensor))
+        found = self._index.get(id(tensor if stand_in is None else stand_in))
+        if found is not None:
+            return found
+        name, kind = self._known.get(id(tensor), ("", "constant"))
+        return self._new_value(tensor, kind, name)
+
+    def _new_value(self, tensor: torch.Tensor, kind: Any, name: str = "", *, producer: int | None = None) -> int:
+        index = len(self.values)
+        own = tensor if kind in ("parameter", "buffer", "constant") else None
+        self.values.append(Value(index, kind, tuple(tensor.shape), tensor.dtype, name, producer, own))
+        self._remember(tensor, index)
+        return index
+
+    def _remember(self, tensor: torch.Tensor, index: int) -> None:
+        key = id(tensor)
+        self._index[key] = index
+        self._alive[key] = tensor
+
+    def _make_stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._fake is not None:
+            return self._fake.from_tensor(tensor.detach(), static_shapes=True)
+        size, stride = tensor.size(), tensor.stride()
+        if tensor.is_floating_point() or tensor.layout == torch.strided:
+            return torch.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
+        return tensor.to("meta")
+
+    def _stands_for_real(self, tensor: torch.Tensor) -> bool:
+        return tensor.device.type == "meta" or isinstance(tensor, FakeTensor)
+
+    # ---- running
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        operator = describe(func)
+        tensors = list(_flat_tensors(args, kwargs))
+        refs = {id(tensor): ValueRef(self.value_of(tensor)) for tensor in tensors}
+        if self._before_write is not None and operator.written:
+            for name in operator.written:
+                target = _argument(operator, args, kwargs, name)
+                if isinstance(target, torch.Tensor):
+                    self._before_write(target)
+        result = self._run(func, operator, args, kwargs, tensors)
+        self._record(func, operator, args, kwargs, refs, result)
+        return result
+
+    def _run(self, func: Any, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
+        if self.how == "real":
+            return func(*args, **kwargs)
+        if self._is_known(operator, args, kwargs, tensors):
+            return func(*args, **_on_cpu(kwargs))
+        if operator.name in CONTENT_FREE and _small_factory((*args[1:], list(tensors[0].shape)), kwargs):
+            # zeros_like, new_full ...: the contents follow from the shape, so they can be known.
+            form = torch.empty((), dtype=tensors[0].dtype).expand(tensors[0].shape)
+            return func(form, *args[1:], **_on_cpu(kwargs))
+        swapped: dict[int, torch.Tensor] = {}
+        for tensor in tensors:
+            if not self._stands_for_real(tensor):
+                swapped[id(tensor)] = self._stand_in(tensor)
+        arguments, keywords = _swap(args, swapped), {k: _swap(v, swapped) for k, v in kwargs.items()}
+        if self._fake is not None:
+            with self._fake:
+                return func(*arguments, **keywords)
+        if "device" in keywords and keywords["device"] is not None:
+            keywords["device"] = torch.device("meta")
+        return self._run_meta(func, operator, arguments, keywords)
+
+    def _run_meta(self, func: Any, operator: Operator, args: Any, kwargs: Any) -> Any:
+        """Run on meta tensors, remembering the outputs' form: repeated blocks ask the same question many times."""
+        if not operator.pure:
+            return func(*args, **kwargs)
+        key = _form_key(func, args, kwargs)
+        known = self._forms.get(key) if key is not None else None
+        if known is None:
+            result = func(*args, **kwargs)
+            outputs = result if isinstance(result, tuple) else (result,)
+            if key is not None and all(isinstance(output, torch.Tensor) for output in outputs):
+                self._forms[key] = [(o.size(), o.stride(), o.dtype) for o in outputs]
+            return result
+        made = tuple(torch.empty_strided(size, stride, dtype=dtype, device="meta") for size, stride, dtype in known)
+        return made if len(func._schema.returns) > 1 else made[0]
+
+    def _is_known(self, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
+        """True for a call whose results are small constants: it is really computed, and touches nothing of the model."""
+        if not all(self._is_constant(tensor) for tensor in tensors):
+            return False
+        for name in operator.written:
+            target = _argument(operator, args, kwargs, name)
+            if isinstance(target, torch.Tensor) and storage_of(target) not in self._constant_storages:
+                return False
+        return bool(tensors) or _small_factory(args, kwargs)
+
+    def _is_constant(self, tensor: torch.Tensor) -> bool:
+        """True for a small tensor whose contents are known and depend on neither the input nor parameters."""
+        return (
+            not self._stands_for_real(tensor)
+            and id(tensor) not in self._stand_ins
+            and self._known.get(id(tensor), ("", ""))[1] != "parameter"
+            and not isinstance(tensor, torch.nn.Parameter)
+            and tensor.numel() <= CONSTANT_LIMIT
+        )
+
+    def _stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
+        twin = self._stand_ins.get(id(tensor))
+        if twin is None:
+            index = self.value_of(tensor)
+            twin = self._make_stand_in(tensor)
+            self._stand_ins[id(tensor)] = twin
+            self._remember(twin, index)
+        return twin
+
+    # ---- writing down
+
+    def _record(
+        self, func: Any, operator: Operator, args: Any, kwargs: Any, refs: dict[int, ValueRef], result: Any
+    ) -> None:
+        node = len(self.nodes)
+        outputs: list[int | None] = []
+        flat = result if isinstance(result, list | tuple) else (result,)
+        for output in flat:
+            if isinstance(output, torch.Tensor):
+                constant = output if self.how != "real" and not self._stands_for_real(output) else None
+                if constant is not None and not operator.view:
+                    self._constant_storages.add(storage_of(output))
+                index = len(self.values)
+                self.values.append(
+                    Value(index, "result", tuple(output.shape), output.dtype, "", producer=node, tensor=constant)
+                )
+                self._remember(output, index)
+                outputs.append(index)
+            else:
+                outputs.append(None)
+        self.nodes.append(
+            Node(
+                index=node,
+                op=operator.name,
+                func=func,
+                args=tuple(_refer(a, refs) for a in args),
+                kwargs={k: _refer(v, refs) for k, v in kwargs.items()},
+                outputs=tuple(outputs),
+                call=self._current_call(),
+                view=operator.view,
+                in_place=bool(operator.written),
+            )
+        )
+        if operator.view:
+            source = next(_flat_tensors(args, kwargs), None)
+            if source is not None:
+                for output in flat:
+                    if isinstance(output, torch.Tensor):
+                        self._share(source, output)
+        elif operator.written:
+            for name in operator.written:
+                target = _argument(operator, args, kwargs, name)
+                if isinstance(target, torch.Tensor):
+                    self._write_through(target, outputs[0] if outputs else None)
+        if self._watch is not None:
+            self._watch(node, result)
+
+    def _share(self, source: torch.Tensor, view: torch.Tensor) -> None:
+        """Note that a view and its source share memory, so that a write to one is seen in the other."""
+        group = self._sharing.setdefault(storage_of(source), [weakref.ref(source)])
+        group.append(weakref.ref(view))
+
+    def _write_through(self, target: torch.Tensor, written: int | None) -> None:
+        """After an in-place call, give the target and every tensor that shares its memory their new value."""
+        target = self._stand_ins.get(id(target), target)
+        if written is None:
+            # The call returned nothing (running statistics, index_put_): the target itself got a new value.
+            written = self._new_value(target, "result", producer=len(self.nodes) - 1)
+            self.nodes[-1] = replace(self.nodes[-1], outputs=(*self.nodes[-1].outputs, written))
+        self._remember(target, written)
+        group = self._sharing.get(storage_of(target))
+        if group is None:
+            return
+        over = _geometry(target)
+        for reference in group:
+            other = reference()
+            if other is None or other is target:
+                continue
+            under = _geometry(other)
+            if under == over:
+                self._remember(other, written)
+                continue
+            node, index = len(self.nodes), len(self.values)
+            before = self._index[id(other)]
+            self.values.append(Value(index, "result", tuple(other.shape), other.dtype, producer=node))
+            geometry = {"under": under, "over": over}
+            refs = (ValueRef(before), ValueRef(written))
+            call = self._current_call()
+            self.nodes.append(
+                Node(node, "perimetry.overlay", None, refs, geometry, (index,), call, view=True, in_place=False)
+            )
+            self._remember(other, index)
+
+
+def _flat_tensors(args: Any, kwargs: Any) -> Any:
+    for argument in (*args, *kwargs.values()):
+        if isinstance(argument, torch.Tensor):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            for item in argument:
+                if isinstance(item, torch.Tensor):
+                    yield item
+
+
+def _swap(argument: Any, swapped: dict[int, torch.Tensor]) -> Any:
+    if isinstance(argument, torch.Tensor):
+        return swapped.get(id(argument), argument)
+    if isinstance(argument, list | tuple):
+        return type(argument)(_swap(item, swapped) for item in argument)
+    return argument
+
+
+def _refer(argument: Any, refs: dict[int, ValueRef]) -> Any:
+    if isinstance(argument, torch.Tensor):
+        return refs[id(argument)]
+    if isinstance(argument, list | tuple):
+        return tuple(_refer(item, refs) for item in argument)
+    return argument
+
+
+def _argument(operator: Operator, args: Any, kwargs: Any, name: str) -> Any:
+    position = operator.arguments.index(name)
+    return args[position] if position < len(args) else kwargs.get(name)
+
+
+def _on_cpu(kwargs: Any) -> Any:
+    """Keywords of a factory, with the device that the model took from a stand-in put back to the CPU."""
+    device = kwargs.get("device")
+    if device is not None and torch.device(device).type == "meta":
+        return {**kwargs, "device": torch.device("cpu")}
+    return kwargs
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """What tells whether two tensors share memory."""
+    return tensor.untyped_storage()._cdata
+
+
+def _geometry(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    return tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset()
+
+
+def _small_factory(args: Any, kwargs: Any) -> bool:
+    """True where a factory call (arange, zeros, full ...) makes a small tensor."""
+    count = 1
+    for argument in args:
+        if isinstance(argument, list | tuple):
+            for extent in argument:
+                count *= extent if isinstance(extent, int) else 1
+    numbers = [abs(a) for a in args if isinstance(a, int | float) and not isinstance(a, bool)]
+    return count <= CONSTANT_LIMIT and all(number <= CONSTANT_LIMIT for number in numbers)
+
+
+def _form_key(func: Any, args: Any, kwargs: Any) -> Any:
+    """A hashable description of a call's arguments: forms of tensors, values of the rest; None where that fails."""
+    key = (func, tuple(map(_form, args)), tuple((name, _form(item)) for name, item in kwargs.items()))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _form(argument: Any) -> Any:
+    if isinstance(argument, torch.Tensor):
+        return (argument.shape, argument.stride(), argument.dtype)
+    if isinstance(argument, list | tuple):
+        return tuple(map(_form, argument))
+    # 1, 1.0 and True are equal as keys but not as arguments.
+    return (type(argument), argument)
