@@ -25,7 +25,9 @@ class Costs:
         """What one layer costs, its parts included. Parameters count at a module's first call only."""
         first, last = layer.nodes
         return Totals(
-            self._parameters(layer), self.macs[last] - self.macs[first], self.activations[last] - self.activations[first]
+            self._parameters(layer),
+            self.macs[last] - self.macs[first],
+            self.activations[last] - self.activations[first],
         )
 
     def totals(self) -> Totals:
@@ -35,7 +37,11 @@ class Costs:
     def _parameters(self, layer: Layer) -> int:
         network = self.network
         if layer.module:
-            return network.module_parameters.get(network.calls[layer.call].path, 0) if layer.call in self.first_calls else 0
+            return (
+                network.module_parameters.get(network.calls[layer.call].path, 0)
+                if layer.call in self.first_calls
+                else 0
+            )
         node = network.nodes[layer.nodes[0]]
         owner = network.calls[layer.call]
         own = [network.values[i] for i in set(references((node.args, tuple(node.kwargs.values()))))]

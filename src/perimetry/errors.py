@@ -48,7 +48,7 @@ class UnknownNameError(InputError):
         if suggestions:
             message += "; did you mean " + " or ".join(repr(each) for each in suggestions) + "?"
         if advice:
-            message += f"; {advice}"
+            message += f" ({advice})"
         super().__init__(message)
         self.kind = kind
         self.name = name

@@ -7,7 +7,7 @@ negative or lie beyond the image, because an unclipped field reaches into the pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
@@ -85,7 +85,7 @@ class AxisField:
     stride: Fraction
     start: int
     uniform: bool
-    bounds: Sequence[Sequence[int]]
+    bounds: Sequence[Sequence[int]] = field(repr=False, compare=False)
 
     @property
     def units(self) -> int:

@@ -132,15 +132,16 @@ def _through_window(
     axis = dim + 1
     table = read_table(window, inputs, outputs)
     nothing = (table < 0).all(axis=1)
-    if bounds.shape[axis] == 1 and step is None:
+    if bounds.shape[axis] == 1 and (step is None or inputs > 1):
+        step = None if step is None else IRREGULAR
         if not nothing.any():
-            return bounds, None
+            return bounds, step
         shape = [1] * bounds.ndim
         shape[axis] = outputs
         clipped = np.where(nothing.reshape(shape), NOTHING, bounds[2:])
         untapped = nothing if window.edge == "cut" else (tap_table(window, outputs) == NO_TAP).all(axis=1)
         unclipped = np.where(untapped.reshape(shape), NOTHING, bounds[:2])
-        return np.concatenate(np.broadcast_arrays(unclipped, clipped)), None
+        return np.concatenate(np.broadcast_arrays(unclipped, clipped)), step
     clipped = _gather_min(bounds[2:], table, axis)
     if step is None or window.edge == "cut":
         unclipped = _gather_min(bounds[:2], table, axis)
@@ -215,8 +216,10 @@ def _spelt_out(window: Window, outputs: int) -> bool:
 def infer_step(bounds: Ints, axis: int, limit: int = 64) -> Step | None:
     """The shortest period after which spans repeat, moved by a constant; None where there is none."""
     extent = bounds.shape[axis]
+    if extent < 2:
+        return None
     low, high = np.moveaxis(bounds[0], axis - 1, 0), np.moveaxis(bounds[1], axis - 1, 0)
-    if extent < 2 or bool((low > _EMPTY).any()):
+    if bool((low > _EMPTY).any()):
         return None
     for period in range(1, min(limit, extent // 2 if extent > 3 else extent - 1) + 1):
         moved = low[period:] - low[:-period]
@@ -266,7 +269,10 @@ def _pull_gather(reach: Reach, shape: tuple[int, ...], relation: Gather) -> Reac
     steps: list[Step | None] = [None] * len(relation.shape)
     if reach.positional:
         for dim in range(len(relation.shape)):
-            if bounds.shape[dim + 1] > 1:
+            # With as many dimensions as before each keeps its part; otherwise any that varies may carry position.
+            same_rank = len(relation.shape) == len(shape)
+            carries = reach.steps[dim] is not None if same_rank else bounds.shape[dim + 1] > 1
+            if carries:
                 steps[dim] = infer_step(bounds, dim + 1) or IRREGULAR
     return Reach(bounds, tuple(steps), reach.global_by, reach.upper_bound)
 
@@ -293,6 +299,9 @@ def join(reaches: Sequence[Reach]) -> tuple[Reach, ...]:
 
 
 def _merge(first: Reach, second: Reach) -> Reach | None:
+    carried = [{dim for dim, step in enumerate(reach.steps) if step is not None} for reach in (first, second)]
+    if not (carried[0] <= carried[1] or carried[1] <= carried[0]):
+        return None
     shape = np.broadcast_shapes(first.bounds.shape, second.bounds.shape)
     if math.prod(shape) > max(first.bounds.size, second.bounds.size, 1 << 14):
         return None

@@ -177,10 +177,10 @@ class _Summaries:
 
     def of(self, value: int) -> FieldSummary:
         """The fields of a value's units."""
-        network, view = self._found.network, self._found.views[value]
+        network, view = self._found.network, self._found.views.get(value, ((),) * len(self._found.network.image_axes))
         shape = network.values[value].shape
         # The channels of a tensor do not matter to its field, unless one of its dimensions carries position.
-        key = (id(view), shape)
+        key = (id(view) if view[0] else 0, shape)
         if key not in self._told:
             self._told[key] = summarise(view, shape, network.image_shape)
         return self._told[key]

@@ -25,20 +25,19 @@ class FieldSummary:
     upper_bound: bool
 
 
-def summarise(
-    view: Sequence[Sequence[Reach]], shape: tuple[int, ...], extents: tuple[int, ...]
-) -> FieldSummary:
+def summarise(view: Sequence[Sequence[Reach]], shape: tuple[int, ...], extents: tuple[int, ...]) -> FieldSummary:
     """Tell a view as fields. Units stand along the dimensions that carry position on each image axis."""
     local_reaches = [[reach for reach in reaches if reach.global_by is None] for reaches in view]
     carried = [_carrying(reaches) for reaches in local_reaches]
     full_axes, local_axes = [], []
     nodes = []
     for axis, reaches in enumerate(view):
-        shared = any(carried[axis] & other for position, other in enumerate(carried) if position != axis)
+        shared = any(carried[axis] & other for place, other in enumerate(carried) if place != axis)
         local = _axis_field(local_reaches[axis], carried[axis], shape, shared=shared)
         gates = [reach for reach in reaches if reach.global_by is not None]
         nodes += [reach.global_by for reach in gates if reach.global_by is not None]
-        whole = _whole(gates, local, extents[axis]) if gates else None
+        alike = shape[len(shape) - len(view) + axis] if len(shape) == len(view) + 2 else 1
+        whole = _whole(gates, local, extents[axis], alike) if gates else None
         local_axes.append(local or whole or _nothing())
         full_axes.append(whole or local or _nothing())
     full, local_field = Field(tuple(full_axes)), Field(tuple(local_axes))
@@ -94,13 +93,15 @@ def _distinct(bounds: Ints) -> Ints:
 
 def _told(bounds: Ints, step: Step | None) -> AxisField | None:
     low, high, clipped_low, clipped_high = bounds[0], -bounds[1], bounds[2], -bounds[3]
-    seen = low < _EMPTY
+    seen, seen_clipped = low < _EMPTY, clipped_low < _EMPTY
+    # Where a border mirrors or wraps around, a unit sees pixels that the map continued for ever would not show it.
+    outer_low, outer_high = np.minimum(low, clipped_low), np.maximum(high, clipped_high)
     rows = np.stack(
         (
-            np.where(seen, low, 0),
-            np.where(seen, high, -1),
-            np.where(clipped_low < _EMPTY, clipped_low, 0),
-            np.where(clipped_low < _EMPTY, clipped_high, -1),
+            np.where(seen | seen_clipped, outer_low, 0),
+            np.where(seen | seen_clipped, outer_high, -1),
+            np.where(seen_clipped, clipped_low, 0),
+            np.where(seen_clipped, clipped_high, -1),
         ),
         axis=1,
     )
@@ -115,15 +116,22 @@ def _told(bounds: Ints, step: Step | None) -> AxisField | None:
         stride = Fraction(int(starts[-1] - starts[0]), len(starts) - 1)
     else:
         stride = Fraction(0)
-    uniform = bool((sizes == sizes[0]).all()) and bool((moves == float(stride)).all())
+    mirrored = bool((outer_low < low).any()) or bool((outer_high > high).any())
+    uniform = not mirrored and bool((sizes == sizes[0]).all()) and bool((moves == float(stride)).all())
     return AxisField(int(sizes.max()), stride, int(starts[0]), uniform, rows)
 
 
-def _whole(gates: Sequence[Reach], local: AxisField | None, extent: int) -> AxisField:
-    """Every unit sees the whole axis; clipped, what the gates and the unit itself really reach."""
-    reached = np.min([reach.bounds.reshape(4, -1).min(axis=1) for reach in gates], axis=0)
+def _whole(gates: Sequence[Reach], local: AxisField | None, extent: int, alike: int) -> AxisField:
+    """Every unit sees the whole axis; clipped, what the gates and the unit itself really reach.
+
+    alike: how many units there are where all are the same.
+    """
+    # A tensor without elements (no box was found) has units that see nothing.
+    nothing = np.full(4, 2 * _EMPTY, dtype=np.int64)
+    hulls = [reach.bounds.reshape(4, -1).min(axis=1) for reach in gates if reach.bounds.size]
+    reached = np.min([nothing, *hulls], axis=0)
     low, high = (int(reached[2]), -int(reached[3])) if reached[2] < _EMPTY else (0, -1)
-    units = local.units if local is not None else 1
+    units = local.units if local is not None else alike
     rows = np.empty((units, 4), dtype=np.int64)
     rows[:] = (0, extent - 1, low, high)
     if local is not None:

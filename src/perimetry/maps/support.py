@@ -39,6 +39,9 @@ def support(network: Network, layer: str, unit: Sequence[int]) -> torch.Tensor:
     if value in found.unknown:
         node = network.nodes[found.unknown[value]]
         raise InputError(f"layer {layer!r} depends on {node.op}, which has no rule; add one with @perimetry.rule")
+    if value not in found.views:  # the image has no influence on it
+        _check(tuple(unit), network.values[value].shape[-len(unit) :], layer)
+        return torch.zeros(network.image_shape, dtype=torch.bool)
     masks = {value: _unit_mask(network.values[value], found.views[value], tuple(unit), layer)}
     for node in reversed(network.nodes):
         for position, output in enumerate(node.outputs):
@@ -72,22 +75,30 @@ def _unit_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> M
             f"unit {unit} of layer {layer!r} has {len(unit)} indices; expected a position with {len(view)} "
             f"or a full index with {len(value.shape)} (the output's shape is {value.shape})"
         )
-    carried = [
-        {dim for reach in reaches for dim, step in enumerate(reach.steps) if step is not None and reach.global_by is None}
-        for reaches in view
-    ]
-    plain = all(len(dims) == 1 for dims in carried) and len(set().union(*carried)) == len(view)
-    if plain:
-        mask = np.zeros([1] * len(value.shape), dtype=bool)
-        dims = [dims.pop() for dims in carried]
+    dims = _map_dimensions(value, view)
+    if dims is not None:
         _check(unit, tuple(value.shape[dim] for dim in dims), layer)
+        mask = np.ones([1] * len(value.shape), dtype=bool)
         for dim, index in zip(dims, unit, strict=True):
             axis = np.zeros(value.shape[dim], dtype=bool)
             axis[index] = True
-            placed = axis.reshape([-1 if d == dim else 1 for d in range(len(value.shape))])
-            mask = placed if mask.size == 1 else mask & placed
+            mask = mask & axis.reshape([-1 if d == dim else 1 for d in range(len(value.shape))])
         return mask
     return _composite_mask(value, view, unit, layer)
+
+
+def _map_dimensions(value: Value, view: View) -> list[int] | None:
+    """The dimension that carries each image axis, where the tensor is a map; None for tokens and windows."""
+    found = []
+    for axis, reaches in enumerate(view):
+        local = [reach for reach in reaches if reach.global_by is None]
+        dims = {dim for reach in local for dim, step in enumerate(reach.steps) if step is not None}
+        if not dims and len(value.shape) == len(view) + 2:
+            dims = {2 + axis}  # all units are the same along this axis
+        if len(dims) != 1:
+            return None
+        found.append(dims.pop())
+    return found if len(set(found)) == len(found) else None
 
 
 def _composite_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> Mask:

@@ -9,7 +9,13 @@ from perimetry.rules.registry import Call, Reads, cost, rule
 from perimetry.rules.relations import Axes, Bound, Each, Read, Whole, Window, window
 
 
-@rule("aten.convolution", "aten._convolution", "aten.cudnn_convolution", "aten.mkldnn_convolution", "aten.convolution_overrideable")
+@rule(
+    "aten.convolution",
+    "aten._convolution",
+    "aten.cudnn_convolution",
+    "aten.mkldnn_convolution",
+    "aten.convolution_overrideable",
+)
 def convolution(call: Call) -> Reads:
     """Windows along space, all channels of the group, the same sample."""
     source, weight = call["input"], call["weight"]
@@ -24,7 +30,11 @@ def convolution(call: Call) -> Reads:
         form = (dim, kernel, stride[axis], padding[axis], dilation[axis])
         reads.append(transposed_window(*form) if call.get("transposed") else window(*form))
     every_weight: list[Read] = [Whole()] * len(weight.shape)
-    return [(source, Axes(tuple(reads), call.shape)), (weight, Axes(tuple(every_weight), call.shape)), *_bias(call, lead)]
+    return [
+        (source, Axes(tuple(reads), call.shape)),
+        (weight, Axes(tuple(every_weight), call.shape)),
+        *_bias(call, lead),
+    ]
 
 
 def _bias(call: Call, dim: int) -> list[tuple[Value, Axes]]:
@@ -55,7 +65,13 @@ def transposed_window(dim: int, kernel: int, stride: int, padding: int, dilation
     return Window(dim, tuple(phases), period=stride, advance=1)
 
 
-@cost("aten.convolution", "aten._convolution", "aten.cudnn_convolution", "aten.mkldnn_convolution", "aten.convolution_overrideable")
+@cost(
+    "aten.convolution",
+    "aten._convolution",
+    "aten.cudnn_convolution",
+    "aten.mkldnn_convolution",
+    "aten.convolution_overrideable",
+)
 def convolution_cost(call: Call) -> int:
     """Each weight is used once per output position (per input position when transposed) and sample."""
     source, weight = call["input"], call["weight"]

@@ -7,7 +7,7 @@ adds the ones that are position by position without the tag. An operator is neve
 from __future__ import annotations
 
 from perimetry.rules.registry import Call, Reads, rule
-from perimetry.rules.relations import Axes, Each, Read, Whole, elementwise, everything
+from perimetry.rules.relations import Axes, Each, Read, Whole, Window, elementwise, everything
 
 _READS_NOTHING = frozenset(
     f"aten.{name}"
@@ -31,6 +31,11 @@ def content_free(call: Call) -> Reads:
 
 
 @rule(
+    "aten.hardswish",
+    "aten.log_sigmoid",
+    "aten.log_sigmoid_forward",
+    "aten.floor_divide",
+    "aten.isclose",
     "aten.clone",
     "aten._to_copy",
     "aten.alias",
@@ -88,6 +93,16 @@ def complex_parts(call: Call) -> Reads:
     lead = min(len(call.source.shape), len(call.shape))
     joined: tuple[Read, ...] = (Whole(),) * (len(call.source.shape) - lead)
     return [(call.source, Axes((*(Each(dim) for dim in range(lead)), *joined), call.shape))]
+
+
+@rule("aten.glu")
+def gated_linear_unit(call: Call) -> Reads:
+    """The first half of a dimension times a gate from the second half."""
+    rank = len(call.shape)
+    dim = call["dim"] % rank
+    taps = Window(dim, ((0, call.shape[dim]),), 1, 1, "cut")
+    reads = tuple(taps if d == dim else Each(d) for d in range(rank))
+    return [(call.source, Axes(reads, call.shape))]
 
 
 @rule("aten.copy")

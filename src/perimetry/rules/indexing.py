@@ -43,7 +43,9 @@ def index(call: Call) -> Reads:
         return _known_index(call, source, indices)
     dims = [dim for dim in indexed]
     adjacent = dims == list(range(dims[0], dims[-1] + 1))
-    plain = all(indices[dim].dtype.is_floating_point is False and str(indices[dim].dtype) != "torch.bool" for dim in dims)
+    plain = all(
+        indices[dim].dtype.is_floating_point is False and str(indices[dim].dtype) != "torch.bool" for dim in dims
+    )
     reads: list[tuple[Value, Relation]] = []
     if adjacent and plain:
         # The indexed dimensions give way to the indices' broadcast shape, in place.
@@ -61,7 +63,8 @@ def index(call: Call) -> Reads:
             offset = dims[0] + width - len(shape)
             spread = elementwise(shape, inner)
             moved = tuple(
-                Each(offset + position) if isinstance(read, Each) else read for position, read in enumerate(spread.reads)
+                Each(offset + position) if isinstance(read, Each) else read
+                for position, read in enumerate(spread.reads)
             )
             reads.append((indices[dim], Axes(moved, call.shape)))
         return reads

@@ -5,7 +5,20 @@ from __future__ import annotations
 import math
 
 from perimetry.rules.registry import Call, Reads, rule
-from perimetry.rules.relations import At, Axes, Chain, Each, Read, Reshape, Spread, Window, bound, elementwise, permuted, shifted
+from perimetry.rules.relations import (
+    At,
+    Axes,
+    Chain,
+    Each,
+    Read,
+    Reshape,
+    Spread,
+    Window,
+    bound,
+    elementwise,
+    permuted,
+    shifted,
+)
 
 
 @rule(
@@ -123,6 +136,22 @@ def flip(call: Call) -> Reads:
     reads: list[Read] = [Each(dim) for dim in range(rank)]
     for dim in call["dims"]:
         reads[dim % rank] = Window(dim % rank, ((call.shape[dim] - 1,),), 1, -1, "cut")
+    return [(call.source, Axes(tuple(reads), call.shape))]
+
+
+@rule("aten.rot90")
+def rotate(call: Call) -> Reads:
+    """Quarter turns in the plane of two dimensions: (i, j) reads (j, n - 1 - i) for one turn."""
+    shape = call.source.shape
+    first, second = (dim % len(shape) for dim in call["dims"])
+    reads: list[Read] = [Each(dim) for dim in range(len(shape))]
+    turns = call["k"] % 4
+    if turns % 2:
+        reads[first], reads[second] = Each(second), Each(first)
+    if turns in (1, 2):
+        reads[second] = Window(reads[second].dim, ((shape[second] - 1,),), 1, -1, "cut")  # type: ignore[union-attr]
+    if turns in (2, 3):
+        reads[first] = Window(reads[first].dim, ((shape[first] - 1,),), 1, -1, "cut")  # type: ignore[union-attr]
     return [(call.source, Axes(tuple(reads), call.shape))]
 
 

@@ -35,7 +35,10 @@ def batched_product(call: Call) -> Reads:
 def general_product(call: Call) -> Reads:
     """`matmul` where it was not taken apart: broadcast batch dimensions, then rows and columns."""
     left, right = call.tensors
-    return [(left, _factor(left, call.shape, right, first=True)), (right, _factor(right, call.shape, left, first=False))]
+    return [
+        (left, _factor(left, call.shape, right, first=True)),
+        (right, _factor(right, call.shape, left, first=False)),
+    ]
 
 
 def _factor(value: Value, shape: tuple[int, ...], other: Value, *, first: bool) -> Axes:
@@ -85,8 +88,17 @@ def inner_product(call: Call) -> Reads:
 
 @rule("aten._trilinear")
 def trilinear(call: Call) -> Reads:
-    """The product of three factors (bilinear layers): sums over the dimensions named in `sumdim`."""
-    return [(value, Axes((Whole(),) * len(value.shape), call.shape)) for value in call.tensors]
+    """The product of three factors (bilinear layers), each with dimensions of one put in, summed over `sumdim`."""
+    summed = set(call["sumdim"])
+    reads: list[tuple[Value, Relation]] = []
+    for number, value in enumerate(call.tensors, start=1):
+        added = set(call[f"expand{number}"])
+        rank = len(value.shape) + len(added)
+        kept = [dim for dim in range(rank) if dim not in summed]
+        own = [dim for dim in range(rank) if dim not in added]
+        axes = tuple(Whole() if dim in summed else Each(kept.index(dim)) for dim in own)
+        reads.append((value, Axes(axes, call.shape)))
+    return reads
 
 
 _ATTENTION = (
@@ -141,7 +153,14 @@ def fused_attention(call: Call) -> Reads:
     """Multi-head attention in one call: the query's own position, and every position as key and value."""
     source = call.source
     here = Axes((Each(0), Each(1), Whole()), call.shape)
-    return [(source, here), *((value, Axes((Each(0), Whole(), Whole()), call.shape)) for value in call.tensors[:3] if len(value.shape) == 3)]
+    return [
+        (source, here),
+        *(
+            (value, Axes((Each(0), Whole(), Whole()), call.shape))
+            for value in call.tensors[:3]
+            if len(value.shape) == 3
+        ),
+    ]
 
 
 # ---- multiply-adds
@@ -176,6 +195,17 @@ def attention_cost(call: Call) -> int:
     """Scores (queries x keys x channels), then their sum of values (queries x keys x value channels), per head."""
     query, key, value = call["query"].shape, call["key"].shape, call["value"].shape
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+@cost("aten._trilinear")
+def trilinear_cost(call: Call) -> int:
+    """Every combination of the three factors' indices, once."""
+    extents: dict[int, int] = {}
+    for number, value in enumerate(call.tensors, start=1):
+        added = set(call[f"expand{number}"])
+        own = [dim for dim in range(len(value.shape) + len(added)) if dim not in added]
+        extents.update(zip(own, value.shape, strict=True))
+    return math.prod(extents.values())
 
 
 @cost("aten._native_multi_head_attention")

@@ -6,19 +6,17 @@ import math
 
 from perimetry.records import Value
 from perimetry.rules.registry import Call, Reads, cost, rule
-from perimetry.rules.relations import Axes, Bound, Each, Relation, Whole
+from perimetry.rules.relations import Axes, Bound, Each, Relation, Whole, bound
 
 
 @rule("aten.mkldnn_rnn_layer")
 def recurrent_layer(call: Call) -> Reads:
     """(steps, batch, channels): a step sees the earlier ones (the later ones when reversed); read as all of them."""
-    reads: list[tuple[Value, Relation]] = []
-    sequence = Axes((Whole(), Each(1), Whole()), call.shape)
-    reads.append((call["input"], Bound(sequence)))
-    for name in ("hx_", "cx_"):
-        value = call[name]
-        reads.append((value, Bound(Axes((Whole(),) * len(value.shape), call.shape))))
-    return reads
+    states = [call[name] for name in ("hx_", "cx_")]
+    reads: list[tuple[Value, Relation]] = [(state, bound(state.shape, call.shape)) for state in states]
+    if call.output:
+        return [(call["input"], bound(call["input"].shape, call.shape)), *reads]
+    return [(call["input"], Bound(Axes((Whole(), Each(1), Whole()), call.shape))), *reads]
 
 
 @rule("aten.lstm", "aten.gru", "aten.rnn_tanh", "aten.rnn_relu", "aten._cudnn_rnn")

@@ -119,4 +119,3 @@ def pairwise_distance(call: Call) -> Reads:
 def over_everything(call: Call) -> Reads:
     """All elements count."""
     return [(value, Axes((Whole(),) * len(value.shape), call.shape)) for value in call.tensors]
-

@@ -106,7 +106,9 @@ def _rounded_nearest(op: str, inputs: int, outputs: int, factor: float | None) -
 def _checked(read: Read, dim: int, inputs: int, outputs: int, rounded: list[int]) -> Read:
     """The periodic window if rounding does not disturb it, else the window spelt out."""
     if isinstance(read, Window):
-        exact = [min(read.advance * (o // read.period) + read.taps[o % read.period][0], inputs - 1) for o in range(outputs)]
+        exact = [
+            min(read.advance * (o // read.period) + read.taps[o % read.period][0], inputs - 1) for o in range(outputs)
+        ]
         if exact == rounded:
             return read
         return Window(dim, tuple((index,) for index in rounded), outputs, inputs, "clamp")

@@ -15,7 +15,9 @@ def call_of(network: Network, node: Node, output: int = 0) -> Call:
     """A node as its rule sees it: arguments by schema name, defaults filled in, tensors as `Value`s."""
     values = network.values
     if node.func is None:  # our own: arguments by position are tensors, the rest is named
-        named: dict[str, Any] = {str(place): _resolved(a, values) for place, a in enumerate(node.args)} | dict(node.kwargs)
+        named: dict[str, Any] = {str(place): _resolved(a, values) for place, a in enumerate(node.args)} | dict(
+            node.kwargs
+        )
     else:
         operator = describe(node.func)
         named = dict(operator.defaults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,8 +15,9 @@ from perimetry.rules import reads_nothing
 from perimetry.tracing.calls import references
 from perimetry.tracing.exported import run_exported
 from perimetry.tracing.module_calls import CallLog, followed
+from perimetry.tracing.left_as_found import left_as_found
 from perimetry.tracing.naming import name_layers
-from perimetry.tracing.recorder import How, Recorder
+from perimetry.tracing.recorder import How, Recorder, storage_of
 from perimetry.tracing.structure import map_tensors, tensors_in
 
 _ORDER: tuple[How, ...] = ("meta", "fake", "real")
@@ -47,7 +49,9 @@ def trace(
     failure: Exception | None = None
     for how in _ORDER:
         try:
-            return record(model, inputs, how, name)
+            network = record(model, inputs, how, name)
+            if network is not None:
+                return network
         except Exception as error:  # noqa: BLE001 - the user's model may raise anything; the last one is told
             failure = error
     raise TraceError(_explain(failure, inputs)) from failure
@@ -105,13 +109,14 @@ class Inputs:
         return args, {key: map_tensors(value, register) for key, value in self.kwargs.items()}
 
 
-def record(model: Any, inputs: Inputs, how: How, name: str) -> Network:
+def record(model: Any, inputs: Inputs, how: How, name: str) -> Network | None:
+    """Record one run as a `Network`; None where this way of running loses what the rules have to know."""
     recorder, log, outputs = run(model, inputs, how)
+    if recorder.lost_contents:
+        return None
     depends = _dependence(recorder)
     calls = tuple(
-        ModuleCall(
-            c.index, c.path, c.module_type, c.parent, (c.first_node, c.last_node), c.leaf, c.outputs, c.training
-        )
+        ModuleCall(c.index, c.path, c.module_type, c.parent, (c.first_node, c.last_node), c.leaf, c.outputs, c.training)
         for c in log.calls
     )
     parameters: dict[str, int] = {"": 0}
@@ -144,13 +149,16 @@ def run(
 ) -> tuple[Recorder, CallLog, tuple[tuple[str, int], ...]]:
     """Run a model once under a recorder; everything that was changed to do so is put back."""
     known: dict[int, tuple[str, Literal["parameter", "buffer"]]] = {}
+    storages: set[int] = set()
     if isinstance(model, torch.nn.Module):
+        storages.update(storage_of(tensor) for tensor in itertools.chain(model.parameters(), model.buffers()))
         known.update({id(tensor): (key, "buffer") for key, tensor in model.named_buffers()})
         known.update({id(tensor): (key, "parameter") for key, tensor in model.named_parameters()})
-    recorder = Recorder(how, known, lambda: log.current(), watch=watch, before_write=before_write)
+    recorder = Recorder(how, known, storages, lambda: log.current(), watch=watch, before_write=before_write)
     log = CallLog(lambda: len(recorder.nodes), recorder.value_of, on_exit=on_exit)
     args, kwargs = inputs.prepared(recorder)
-    with _quiet(), recorder:
+    kept = left_as_found(model) if isinstance(model, torch.nn.Module) else contextlib.nullcontext()
+    with kept, _quiet(), recorder:
         if isinstance(model, torch.fx.GraphModule):
             outputs = run_exported(model, args, kwargs, log)
         elif isinstance(model, torch.nn.Module):
@@ -203,6 +211,8 @@ def _explain(failure: Exception | None, inputs: Inputs) -> str:
         advice = "the model looks its input up in a table, so it takes tokens, not an image"
     elif "Calculated output size" in told or "Kernel size can't be greater" in told or "too small" in told:
         advice = "the image is too small for this network; give a larger size"
+    elif "Guard failed" in told or "rong image" in told or "doesn't match model" in told:
+        advice = "the model takes one size only; give that one"
     elif "channels" in told:
         advice = "give an image with the number of channels that the first layer expects"
     return f"the model does not run on an input of shape {shape}: {told[:500]}; {advice}"

@@ -30,6 +30,7 @@ def endpoints(model: Any, image: Any, pattern: str | None = None) -> dict[str, t
     """
     inputs = Inputs(image)
     network = record(model, inputs, "real", "")
+    assert network is not None, "a real run knows everything"
     wanted = [layer for layer in network.layers if pattern is None or fnmatch.fnmatchcase(layer.name, pattern)]
     if not wanted:
         raise UnknownNameError("layer", pattern or "*", known=[layer.name for layer in network.layers])

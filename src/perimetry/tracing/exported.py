@@ -14,10 +14,7 @@ def run_exported(graph: torch.fx.GraphModule, args: tuple[Any, ...], kwargs: dic
     runner = _StackFollower(graph, log)
     log.enter("", type(graph).__name__, training=False)
     flat, _ = torch.utils._pytree.tree_flatten((args, kwargs))
-    if hasattr(graph, "_in_spec") or hasattr(graph._codegen, "pytree_info"):
-        outputs = runner.run(*graph._codegen.process_inputs(*args, **kwargs))
-    else:
-        outputs = runner.run(*flat)
+    outputs = runner.run(*flat)
     runner.leave_all()
     log.exit(outputs)
     return outputs

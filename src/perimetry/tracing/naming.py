@@ -9,7 +9,8 @@ from perimetry.records import Layer, ModuleCall, Node, Value
 
 # Operators that only hand on what they were given; they are no layers of their own.
 _COPIES = frozenset(
-    f"aten.{name}" for name in ("_unsafe_view", "clone", "_to_copy", "copy", "contiguous", "lift_fresh", "_reshape_copy")
+    f"aten.{name}"
+    for name in ("_unsafe_view", "clone", "_to_copy", "copy", "contiguous", "lift_fresh", "_reshape_copy")
 )
 
 
@@ -23,13 +24,13 @@ def name_layers(
     """The layers of a run, in the order in which their outputs appeared; a container stands after its parts.
 
     A module's output carries the module's own path, an operator outside any leaf module `parent/operator`; a name met
-    again gets ":2". Views and copies are not listed, nor what the image has no influence on.
+    again gets ":2". Views and copies are not listed, nor what the image has no influence on (but the model's output).
     """
     seen: Counter[str] = Counter()
     layers: list[Layer] = []
 
     def add(name: str, op: str, value: int, call: int, span: tuple[int, int], *, container: bool, module: bool) -> None:
-        if depends[value]:
+        if depends[value] or (module and calls[call].parent is None):
             seen[name] += 1
             unique = name if seen[name] == 1 else f"{name}:{seen[name]}"
             layers.append(Layer(unique, op, value, call, span, container, module))

@@ -45,5 +45,11 @@ def describe(func: Any) -> Operator:
         written=written,
         view=aliases and not written,
         pure=not written and not aliases and not random and not dynamic and tensors_out,
-        pointwise=torch.Tag.pointwise in func.tags,
+        pointwise=_tagged_pointwise(func),
     )
+
+
+def _tagged_pointwise(func: Any) -> bool:
+    """PyTorch's own word that an operator works position by position; some overloads lack the tag of their sisters."""
+    packet = func.overloadpacket
+    return any(torch.Tag.pointwise in getattr(packet, name).tags for name in packet.overloads())

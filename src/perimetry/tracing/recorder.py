@@ -39,7 +39,8 @@ CONTENT_FREE = frozenset(
 class Recorder(TorchDispatchMode):
     """Records the aten calls made while it is active as `values` and `nodes`.
 
-    how: see the module's text. known: names and kinds of the model's own tensors, by identity.
+    how: see the module's text. known: names and kinds of the model's own tensors, by identity; own_storages: the
+    memory they lie in.
     current_call: answers the index of the module call that is running. watch: called with a node's index and its
     output tensors right after it ran; before_write: called with each tensor that is about to be overwritten.
     """
@@ -48,6 +49,7 @@ class Recorder(TorchDispatchMode):
         self,
         how: How,
         known: dict[int, tuple[str, Literal["parameter", "buffer"]]],
+        own_storages: set[int],
         current_call: Callable[[], int],
         *,
         watch: Callable[[int, Any], None] | None = None,
@@ -58,7 +60,9 @@ class Recorder(TorchDispatchMode):
         self.values: list[Value] = []
         self.nodes: list[Node] = []
         self.image_indices: set[int] = set()
+        self.lost_contents = False
         self._known = known
+        self._own_storages = own_storages
         self._current_call = current_call
         self._watch = watch
         self._before_write = before_write
@@ -66,6 +70,7 @@ class Recorder(TorchDispatchMode):
         self._index: dict[int, int] = {}  # id of a live tensor -> its value now
         self._alive: dict[int, torch.Tensor] = {}  # keeps ids from being used again
         self._stand_ins: dict[int, torch.Tensor] = {}  # id of a real tensor -> its meta or fake twin
+        self._memories: dict[tuple[int, torch.dtype], torch.Tensor] = {}  # stand-ins of whole storages
         self._sharing: dict[int, list[weakref.ref[torch.Tensor]]] = {}  # storage -> tensors known to share it
         self._constant_storages: set[int] = set()  # memory of constants that were made during the run
         self._forms: dict[Any, list[tuple[Any, ...]]] = {}  # outputs' form by operator and inputs' form
@@ -87,6 +92,8 @@ class Recorder(TorchDispatchMode):
         if found is not None:
             return found
         name, kind = self._known.get(id(tensor), ("", "constant"))
+        # A constant that was made on the device of a stand-in: its contents were never stored.
+        self.lost_contents = self.lost_contents or (self.how == "meta" and tensor.device.type == "meta")
         return self._new_value(tensor, kind, name)
 
     def _new_value(self, tensor: torch.Tensor, kind: Any, name: str = "", *, producer: int | None = None) -> int:
@@ -102,12 +109,27 @@ class Recorder(TorchDispatchMode):
         self._alive[key] = tensor
 
     def _make_stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self._fake is not None:
+        """A tensor of the same form without contents; tensors that share memory get stand-ins that share it too."""
+        if self._fake is not None and id(tensor) in self._known:
             return self._fake.from_tensor(tensor.detach(), static_shapes=True)
         size, stride = tensor.size(), tensor.stride()
-        if tensor.is_floating_point() or tensor.layout == torch.strided:
+        if id(tensor) in self._known or self._fake is None and tensor.device.type == "meta":
             return torch.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
-        return tensor.to("meta")
+        place = (storage_of(tensor), tensor.dtype)
+        base = self._memories.get(place)
+        if base is None:
+            extent = max(1, tensor.untyped_storage().nbytes() // tensor.dtype.itemsize)
+            if self._fake is not None:
+                with self._fake:
+                    base = torch.empty(extent, dtype=tensor.dtype)
+            else:
+                base = torch.empty(extent, dtype=tensor.dtype, device="meta")
+            self._memories[place] = base
+            self._sharing[storage_of(base)] = self._sharing.setdefault(place[0], [])
+        if self._fake is not None:
+            with self._fake:
+                return base.as_strided(size, stride, tensor.storage_offset())
+        return base.as_strided(size, stride, tensor.storage_offset())
 
     def _stands_for_real(self, tensor: torch.Tensor) -> bool:
         return tensor.device.type == "meta" or isinstance(tensor, FakeTensor)
@@ -130,13 +152,16 @@ class Recorder(TorchDispatchMode):
 
     def _run(self, func: Any, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
         if self.how == "real":
-            return func(*args, **kwargs)
+            return self._run_real(func, operator, args, kwargs, tensors)
         if self._is_known(operator, args, kwargs, tensors):
             return func(*args, **_on_cpu(kwargs))
         if operator.name in CONTENT_FREE and _small_factory((*args[1:], list(tensors[0].shape)), kwargs):
             # zeros_like, new_full ...: the contents follow from the shape, so they can be known.
             form = torch.empty((), dtype=tensors[0].dtype).expand(tensors[0].shape)
             return func(form, *args[1:], **_on_cpu(kwargs))
+        if operator.name == "aten.index":
+            args = (args[0], [part for item in args[1] for part in self._spelt_mask(item)], *args[2:])
+            tensors = list(_flat_tensors(args, kwargs))
         swapped: dict[int, torch.Tensor] = {}
         for tensor in tensors:
             if not self._stands_for_real(tensor):
@@ -148,6 +173,12 @@ class Recorder(TorchDispatchMode):
         if "device" in keywords and keywords["device"] is not None:
             keywords["device"] = torch.device("meta")
         return self._run_meta(func, operator, arguments, keywords)
+
+    def _spelt_mask(self, index: Any) -> tuple[Any, ...]:
+        """A constant boolean index as the positions where it is true, so that the result's shape is known."""
+        if isinstance(index, torch.Tensor) and index.dtype == torch.bool and self._is_constant(index):
+            return index.nonzero(as_tuple=True)
+        return (index,)
 
     def _run_meta(self, func: Any, operator: Operator, args: Any, kwargs: Any) -> Any:
         """Run on meta tensors, remembering the outputs' form: repeated blocks ask the same question many times."""
@@ -163,6 +194,24 @@ class Recorder(TorchDispatchMode):
             return result
         made = tuple(torch.empty_strided(size, stride, dtype=dtype, device="meta") for size, stride, dtype in known)
         return made if len(func._schema.returns) > 1 else made[0]
+
+    def _run_real(self, func: Any, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
+        """Compute, but let the model write into copies of its own tensors only."""
+        for name in operator.written:
+            target = _argument(operator, args, kwargs, name)
+            if isinstance(target, torch.Tensor) and storage_of(target) in self._own_storages:
+                place = (storage_of(target), target.dtype)
+                if place not in self._memories:
+                    whole = target.as_strided((target.untyped_storage().nbytes() // target.itemsize,), (1,), 0)
+                    self._memories[place] = whole.clone()
+        if not self._memories:
+            return func(*args, **kwargs)
+        swapped: dict[int, torch.Tensor] = {}
+        for tensor in tensors:
+            copy = self._memories.get((storage_of(tensor), tensor.dtype))
+            if copy is not None:
+                swapped[id(tensor)] = copy.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+        return func(*_swap(args, swapped), **{name: _swap(item, swapped) for name, item in kwargs.items()})
 
     def _is_known(self, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
         """True for a call whose results are small constants: it is really computed, and touches nothing of the model."""
@@ -203,7 +252,7 @@ class Recorder(TorchDispatchMode):
         flat = result if isinstance(result, list | tuple) else (result,)
         for output in flat:
             if isinstance(output, torch.Tensor):
-                constant = output if self.how != "real" and not self._stands_for_real(output) else None
+                constant = output if self._has_known_contents(output, operator, refs) else None
                 if constant is not None and not operator.view:
                     self._constant_storages.add(storage_of(output))
                 index = len(self.values)
@@ -241,19 +290,32 @@ class Recorder(TorchDispatchMode):
         if self._watch is not None:
             self._watch(node, result)
 
+    def _has_known_contents(self, output: torch.Tensor, operator: Operator, refs: dict[int, ValueRef]) -> bool:
+        """True for a small result that depends on neither the input nor parameters."""
+        if self.how != "real":
+            return not self._stands_for_real(output)
+        if output.numel() > CONSTANT_LIMIT:
+            return False
+        sources = [self.values[ref.index] for ref in refs.values()]
+        return operator.name in CONTENT_FREE or all(
+            value.kind != "parameter" and value.tensor is not None for value in sources
+        )
+
     def _share(self, source: torch.Tensor, view: torch.Tensor) -> None:
         """Note that a view and its source share memory, so that a write to one is seen in the other."""
-        group = self._sharing.setdefault(storage_of(source), [weakref.ref(source)])
+        source = self._stand_ins.get(id(source), source)
+        group = self._sharing.setdefault(storage_of(source), [])
+        if not group:
+            group.append(weakref.ref(source))
         group.append(weakref.ref(view))
 
     def _write_through(self, target: torch.Tensor, written: int | None) -> None:
         """After an in-place call, give the target and every tensor that shares its memory their new value."""
-        target = self._stand_ins.get(id(target), target)
         if written is None:
             # The call returned nothing (running statistics, index_put_): the target itself got a new value.
             written = self._new_value(target, "result", producer=len(self.nodes) - 1)
             self.nodes[-1] = replace(self.nodes[-1], outputs=(*self.nodes[-1].outputs, written))
-        self._remember(target, written)
+        self._overwrite(target, written)
         group = self._sharing.get(storage_of(target))
         if group is None:
             return
@@ -264,18 +326,27 @@ class Recorder(TorchDispatchMode):
                 continue
             under = _geometry(other)
             if under == over:
-                self._remember(other, written)
+                self._overwrite(other, written)
                 continue
             node, index = len(self.nodes), len(self.values)
-            before = self._index[id(other)]
-            self.values.append(Value(index, "result", tuple(other.shape), other.dtype, producer=node))
+            before = self.value_of(other)
+            known = None not in (self.values[before].tensor, self.values[written].tensor)
+            contents = other if known else None
+            self.values.append(Value(index, "result", tuple(other.shape), other.dtype, "", node, contents))
             geometry = {"under": under, "over": over}
             refs = (ValueRef(before), ValueRef(written))
             call = self._current_call()
             self.nodes.append(
                 Node(node, "perimetry.overlay", None, refs, geometry, (index,), call, view=True, in_place=False)
             )
-            self._remember(other, index)
+            self._overwrite(other, index)
+
+    def _overwrite(self, tensor: torch.Tensor, index: int) -> None:
+        """A tensor holds another value from now on; a constant whose contents are no longer known gets a stand-in."""
+        known = self.values[index].tensor is not None
+        if self.how != "real" and not known and not self._stands_for_real(tensor):
+            tensor = self._stand_in(tensor)
+        self._remember(tensor, index)
 
 
 def _flat_tensors(args: Any, kwargs: Any) -> Any:

@@ -1,0 +1,68 @@
+"""Reading options: an argparse parser that raises our errors, with suggestions, in place of exiting."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from perimetry.errors import InputError, UnknownNameError
+
+LARGEST_SIDE = 16384
+
+
+class Options(argparse.ArgumentParser):
+    """A command's options; names are never abbreviated, and positional words may stand between options."""
+
+    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"perimetry {command}",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        # main() reads it, wherever it stands; here it is for --help.
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """The values; raises `InputError`, or `UnknownNameError` for an option that does not exist."""
+        values, left = self.parse_known_intermixed_args(list(words))
+        if not left:
+            return values
+        advice = f"see `{self.prog} --help`"
+        if left[0].startswith("-"):
+            name = left[0].partition("=")[0]
+            raise UnknownNameError("option", name, known=self._option_string_actions, advice=advice)
+        raise InputError(f"unexpected argument {left[0]!r}; {advice}")
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse where it would print and exit."""
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """A size from the command line: (H, W) from "HxW", or a square from one number.
+
+    >>> image_size("224"), image_size("320x480")
+    ((224, 224), (320, 480))
+    """
+    parts: Any = text.lower().replace("×", "x").split("x")
+    if len(parts) in (1, 2) and all(part.isascii() and part.isdigit() for part in parts):
+        height, width = int(parts[0][:9]), int(parts[-1][:9])
+        if min(height, width) >= 1 and max(height, width) <= LARGEST_SIDE:
+            return height, width
+    raise argparse.ArgumentTypeError(
+        f"expected HxW in pixels, like 224 or 320x480, up to {LARGEST_SIDE} a side, got {text!r}"
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1.
+
+    >>> positive("3")
+    3
+    """
+    if text.isascii() and text.isdigit() and int(text[:9]) > 0:
+        return int(text[:9])
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")

@@ -1,0 +1,93 @@
+"""Files that commands write: checked before the work starts, and replaced in one step when it is done."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from perimetry.errors import InputError
+from perimetry.report.numbers import plain
+
+STDOUT = "-"
+
+
+def check(targets: Iterable[str | None]) -> None:
+    """Raise `InputError` where a target could not be written, or two are the same; "-" is stdout."""
+    named = [target for target in targets if target is not None]
+    seen: set[str] = set()
+    for target in named:
+        place = target if target == STDOUT else os.path.realpath(target)
+        if place in seen:
+            raise InputError(f"two results would go to {'stdout' if target == STDOUT else target}; name two places")
+        seen.add(place)
+        if target == STDOUT:
+            continue
+        path = Path(place)
+        if path.is_dir():
+            raise InputError(f"cannot write {target}: it is a directory")
+        if not path.parent.is_dir():
+            raise InputError(f"cannot write {target}: there is no directory {path.parent}")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise InputError(f"cannot write {target}: permission denied")
+
+
+def write(target: str, text: str) -> None:
+    """Write the text to stdout or to a file, which holds the old content or all of the new, never a part."""
+    if target == STDOUT:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        return
+    path = Path(os.path.realpath(target))
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device has no content to keep
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    r"""The rows as CSV with a header; texts that a spreadsheet would run as a formula get an apostrophe in front.
+
+    >>> csv_text([{"layer": "=cmd", "start": -3}])
+    "layer,start\r\n'=cmd,-3\r\n"
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="")
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)  # no control characters, which a terminal would obey
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text

@@ -1,0 +1,1 @@
+"""Turning results into text, HTML and plain data: reads records, computes nothing about models."""

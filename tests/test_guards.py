@@ -1,0 +1,170 @@
+"""Guards: the public names, who imports whom, what start-up loads, and where the data folder may be named."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import perimetry
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "perimetry"
+
+PUBLIC = [
+    "AxisField",
+    "Box",
+    "Field",
+    "FileError",
+    "InputError",
+    "Inspection",
+    "LayerRecord",
+    "LoadedModel",
+    "MissingExtraError",
+    "ModelRecord",
+    "Network",
+    "PerimetryError",
+    "Photo",
+    "ShapeError",
+    "Span",
+    "TraceError",
+    "TrainingModeError",
+    "UnknownNameError",
+    "WeightsError",
+    "__version__",
+    "cost",
+    "endpoints",
+    "fields",
+    "inspect",
+    "list_models",
+    "load_model",
+    "load_photo",
+    "rule",
+    "support",
+    "trace",
+]
+
+# Who may import whom: each part of the package, and the parts that it may name. Changing this is a decision.
+FACTS = {"errors", "geometry", "records"}
+MAY_IMPORT = {
+    "errors": set(),
+    "geometry": {"errors"},
+    "records": {"errors", "geometry"},
+    "rules": FACTS,
+    "tracing": FACTS | {"rules"},
+    "maps": FACTS | {"rules", "tracing"},
+    "costs": FACTS | {"rules", "tracing"},
+    "probes": FACTS | {"rules", "tracing"},
+    "images": FACTS,
+    "models": FACTS | {"images"},
+    "report": FACTS,
+    "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
+    "cli": FACTS | {"images", "models", "report", "inspection", "tracing", "maps"},
+}
+# Facts and these parts stay readable without torch, which takes seconds to load.
+WITHOUT_TORCH = ("errors", "geometry", "records", "cli")
+
+
+def imports(file: Path):
+    """(imported module, whether the import runs when the file is loaded) for each import in a file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    later = set()
+    for node in ast.walk(tree):
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if typing_only or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            later |= {id(inner) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are written out in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) not in later
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent != SOURCE or not file.name.startswith("__"))
+
+
+def test_the_public_names_are_these():
+    assert sorted(perimetry.__all__) == sorted(PUBLIC)
+    assert dir(perimetry) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_documented(name):
+    value = getattr(perimetry, name)
+    assert name == "__version__" or value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'perimetry' has no attribute 'inspekt'"):
+        _ = perimetry.inspekt
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_point_one_way(file):
+    part = part_of(file)
+    assert part in MAY_IMPORT, f"{file} belongs to no known part: add it to MAY_IMPORT, and to DESIGN's table"
+    for name, _ in imports(file):
+        top, _, rest = name.partition(".")
+        if top != "perimetry":
+            continue
+        other = rest.split(".")[0]
+        allowed = MAY_IMPORT[part] | {part}
+        # `cli` may use whatever `perimetry` itself exports.
+        assert other in allowed or (part in ("cli", "report") and (not other or other in PUBLIC)), (
+            f"{file.name} ({part}) imports {name}; it may import {', '.join(sorted(allowed))}"
+        )
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if part_of(file) in WITHOUT_TORCH], ids=lambda file: file.name)
+def test_heavy_libraries_stay_out_of_what_start_up_loads(file):
+    heavy = {name.split(".")[0] for name, at_once in imports(file) if at_once}
+    assert heavy.isdisjoint({"torch", "torchvision", "timm", "numpy", "PIL", "jinja2", "pandas"})
+
+
+@pytest.mark.parametrize(
+    ("code", "most_modules"),
+    [
+        ("import perimetry", 40),
+        ("from perimetry.cli.main import main; main(['--help'])", 110),
+        ("from perimetry.cli.main import main; main(['inspct'])", 110),
+        ("from perimetry.cli.main import main; main(['inspect', '--help'])", 130),
+        ("from perimetry.cli.main import main; main(['inspect', '--jsn'])", 130),
+    ],
+)
+def test_start_up_loads_no_torch_and_few_modules(code, most_modules):
+    program = f"""
+import sys
+sys.path.insert(0, {str(SOURCE.parent)!r})
+before = set(sys.modules)
+{code}
+print("LOADED", *sorted(set(sys.modules) - before))
+"""
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    modules = run.stdout.rpartition("LOADED")[2].split()
+    assert {"torch", "numpy", "PIL", "torchvision", "timm"}.isdisjoint(modules)
+    assert len(modules) <= most_modules, modules
+
+
+def test_only_the_ci_script_names_the_shared_data_folder():
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    needle = "../" + "shared"
+    naming = [
+        name
+        for name in listed.stdout.splitlines()
+        if (ROOT / name).is_file() and needle in (ROOT / name).read_text(encoding="utf-8", errors="replace")
+    ]
+    assert set(naming) <= {".ci/run"}
