@@ -2,8 +2,8 @@
 
 Models are built once, before anything is timed. Subjects run in one process, interleaved (one repeat of each, in
 turn, so that a busy machine hurts all alike); the medians and the spread (lowest and highest) are printed. Peak memory
-is measured apart: each subject once in a child process of its own, as the growth of the peak resident set over what
-the process held with its libraries imported and the model built.
+is measured apart: each subject once in a child process of its own, as the largest growth of the resident set over what
+the process held with its libraries imported and the model built (Linux only).
 
 What is compared is not the same work: torchinfo prints parameters, shapes and multiply-adds per module; fvcore and
 thop count operations; perimetry adds fields of every layer. One forward pass is the yardstick.
@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 # A script of this name must not stand in the way of the standard library's `inspect`, which others import.
-_HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _HERE]
 
 # ruff: noqa: E402  the imports must come after
 import argparse
 import contextlib
+import gc
 import importlib.util
 import io
 import json
@@ -30,11 +32,11 @@ import platform
 import resource
 import statistics
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 SIZES = {"inception_v3": 299}
@@ -71,6 +73,7 @@ def run_fvcore(model: Any, image: Any) -> object:
 
     analysis = FlopCountAnalysis(model, image)
     analysis.unsupported_ops_warnings(False)
+    analysis.uncalled_modules_warnings(False)
     return analysis.by_module()
 
 
@@ -160,26 +163,56 @@ def times(name: str, subjects: list[str], repeats: int) -> dict[str, dict[str, f
     }
 
 
-def peak_bytes() -> int:
-    """The process's largest resident set so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def resident_bytes() -> int:
+    """The process's resident set now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+class PeakWatch:
+    """The largest resident set while the block runs, in bytes over what was resident before.
+
+    A thread looks every half millisecond. `ru_maxrss` would not do: Linux hands a new process the peak of the one that
+    started it, so that a small child of a large benchmark always reports the parent's.
+    """
+
+    def __enter__(self) -> PeakWatch:
+        gc.collect()
+        self.before = self.peak = resident_bytes()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self.done.wait(0.0005):
+            self.peak = max(self.peak, resident_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+        self.peak = max(self.peak, resident_bytes())
+
+    @property
+    def growth(self) -> int:
+        """Bytes that the block needed at most."""
+        return self.peak - self.before
 
 
 def measure_memory_here(name: str, subject: str) -> int:
-    """Growth of the peak over what imports, the model, and a run on a tiny model of the same kind already took."""
+    """Growth of the resident set over what imports, the built model and a run on a tiny model already took."""
     import torch
 
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3)).eval()
     quietly(SUBJECTS[subject], small, torch.rand(1, 3, 16, 16))  # its imports are not the model's memory
     model, image = build(name)
-    before = peak_bytes()
-    quietly(SUBJECTS[subject], model, image)
-    return peak_bytes() - before
+    with PeakWatch() as watch:
+        quietly(SUBJECTS[subject], model, image)
+    return watch.growth
 
 
 def memory(name: str, subject: str, threads: int) -> int | None:
-    """`measure_memory_here` in a child process; None where the child failed."""
+    """`measure_memory_here` in a child process; None where the child failed or the system has no /proc."""
     command = [sys.executable, __file__, "--child", name, subject, "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return int(done.stdout.split()[-1]) if done.returncode == 0 else None
@@ -193,7 +226,9 @@ def table(results: dict[str, Any]) -> str:
             peak = row.get("peak_bytes")
             told = "" if peak is None else f"{peak / 2**20:.0f} MiB"
             spread = f"{row['lowest_s']:.3f} ... {row['highest_s']:.3f} s"
-            lines.append(f"| {name} | {subject} | {row['median_s']:.3f} s | {spread} | {row['first_s']:.2f} s | {told} |")
+            lines.append(
+                f"| {name} | {subject} | {row['median_s']:.3f} s | {spread} | {row['first_s']:.2f} s | {told} |"
+            )
     return "\n".join(lines)
 
 

@@ -47,9 +47,7 @@ def positive(model: nn.Module, *, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def window_matrix(
-    extent: int, *, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
-) -> Tensor:
+def window_matrix(extent: int, *, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> Tensor:
     """(outputs, extent) of 0 and 1: which inputs stand in each pooling window, from the documented definition."""
     reach = dilation * (kernel - 1) + 1
     span = extent + 2 * padding - reach
@@ -118,8 +116,9 @@ def _sum_pool(axes: int) -> Callable[..., Tensor]:
 def _adaptive_sum_pool(axes: int, *, indices: bool) -> Callable[..., Tensor]:
     def pool(x: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         extents = x.shape[x.dim() - axes :]
-        wanted = [extent if size is None else size for size, extent in zip(_per_axis(output_size, axes), extents)]
-        pooled = _sum_windows(x, [adaptive_matrix(extent, size) for extent, size in zip(extents, wanted)])
+        sizes = zip(_per_axis(output_size, axes), extents, strict=True)
+        wanted = [extent if size is None else size for size, extent in sizes]
+        pooled = _sum_windows(x, list(map(adaptive_matrix, extents, wanted)))
         return (pooled, torch.zeros_like(pooled, dtype=torch.int64)) if indices else pooled
 
     return pool
@@ -134,8 +133,8 @@ def _softplus(x: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 SMOOTH: dict[str, Callable[..., Any]] = {
-    **{name: _softplus for name in ("relu", "relu_", "relu6", "hardtanh", "hardswish", "hardsigmoid", "threshold")},
-    **{name: _softplus for name in ("clamp", "clamp_", "clamp_min", "clip", "hardshrink", "softshrink", "rrelu")},
+    **dict.fromkeys(("relu", "relu_", "relu6", "hardtanh", "hardswish", "hardsigmoid", "threshold"), _softplus),
+    **dict.fromkeys(("clamp", "clamp_", "clamp_min", "clip", "hardshrink", "softshrink", "rrelu"), _softplus),
     **{f"max_pool{axes}d": _sum_pool(axes) for axes in (1, 2, 3)},
     **{f"adaptive_max_pool{axes}d_with_indices": _adaptive_sum_pool(axes, indices=True) for axes in (1, 2, 3)},
     **{f"adaptive_max_pool{axes}d": _adaptive_sum_pool(axes, indices=False) for axes in (1, 2, 3)},

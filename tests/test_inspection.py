@@ -40,7 +40,13 @@ class Products(nn.Module):
         rows = x.mean(2)
         gram = torch.bmm(x[0], x[0].transpose(1, 2))
         mixed = torch.einsum("nchw,cd->ndhw", x, torch.ones(3, 5, device=x.device))
-        return self.linear(rows).sum() + self.plain(x).sum() + gram.sum() + mixed.sum() + torch.baddbmm(gram, gram, gram).sum()
+        return (
+            self.linear(rows).sum()
+            + self.plain(x).sum()
+            + gram.sum()
+            + mixed.sum()
+            + torch.baddbmm(gram, gram, gram).sum()
+        )
 
 
 class Attending(nn.Module):
@@ -134,7 +140,9 @@ def test_containers_are_the_sum_of_their_parts() -> None:
     assert {"layer1", "layer1.0", "layer4.1"} <= {row.name for row in containers}
     for container in containers:
         inside = [
-            row for name, row in rows.items() if not row.container and name.startswith((f"{container.name}.", f"{container.name}/"))
+            row
+            for name, row in rows.items()
+            if not row.container and name.startswith((f"{container.name}.", f"{container.name}/"))
         ]
         for cost in ("parameters", "macs", "activation_bytes"):
             assert getattr(container, cost) == sum(getattr(row, cost) for row in inside), (container.name, cost)
@@ -224,7 +232,9 @@ def test_misaligned_branches_are_flagged() -> None:
     assert row.misaligned == pytest.approx((0.0, 2.0))
 
 
-@pytest.mark.parametrize("second", [nn.Conv2d(3, 4, 5, padding=2), nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=3, dilation=3)])
+@pytest.mark.parametrize(
+    "second", [nn.Conv2d(3, 4, 5, padding=2), nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=3, dilation=3)]
+)
 def test_aligned_branches_are_not(second: nn.Module) -> None:
     assert perimetry.inspect(Joined(second).eval(), torch.rand(1, 3, 24, 24)).layer("/add").misaligned is None
 
@@ -270,7 +280,11 @@ def test_json_round_trip() -> None:
     for row in found:
         told = rows[row.name]
         assert (told["op"], told["shape"]) == (row.op, list(row.shape))
-        assert (told["parameters"], told["macs"], told["activation_bytes"]) == (row.parameters, row.macs, row.activation_bytes)
+        assert (told["parameters"], told["macs"], told["activation_bytes"]) == (
+            row.parameters,
+            row.macs,
+            row.activation_bytes,
+        )
         assert told["field"]["size"] == (None if row.field.whole_image else list(row.field.size))
         assert told["field"]["stride"] == [float(stride) for stride in row.field.stride]
         assert told["local_field"]["start"] == list(row.local_field.start)

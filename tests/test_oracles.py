@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import GradientOracle, Smoothed, adaptive_matrix, as_module, gradient_support, hull, positive, window_matrix
 from torch import nn
 from torch.nn import functional as F
+
+from oracles import (
+    GradientOracle,
+    Smoothed,
+    adaptive_matrix,
+    as_module,
+    gradient_support,
+    hull,
+    positive,
+    window_matrix,
+)
 
 POOLS = {
     "max": nn.MaxPool2d(3, 2, padding=1),

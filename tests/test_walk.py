@@ -26,8 +26,39 @@ import perimetry
 
 ALLOWED_UNKNOWN = 0.03
 SIZES = {"inception_v3": 299}
-SMALL_WORDS = ("atto", "femto", "pico", "nano", "xxs", "xxt", "xs", "tiny", "_t_", "_t", "small", "_s", "b0", "lite0", "18", "26", "050")
-LARGE_WORDS = ("huge", "giant", "large", "xlarge", "_l", "gigantic", "enormous", "so400m", "152", "b7", "b8", "xx_large")
+SMALL_WORDS = (
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "xxs",
+    "xxt",
+    "xs",
+    "tiny",
+    "_t_",
+    "_t",
+    "small",
+    "_s",
+    "b0",
+    "lite0",
+    "18",
+    "26",
+    "050",
+)
+LARGE_WORDS = (
+    "huge",
+    "giant",
+    "large",
+    "xlarge",
+    "_l",
+    "gigantic",
+    "enormous",
+    "so400m",
+    "152",
+    "b7",
+    "b8",
+    "xx_large",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +73,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. field: of the last layer that is still local. problem: what went wrong, if anything did."""
+    """One line of the table. field: of the last local layer. problem: what went wrong, if anything did."""
 
     name: str
     captured: str = ""
@@ -139,7 +170,9 @@ def examine(subject: Subject) -> Finding:
         fields = perimetry.fields(network)
     except Exception as error:  # noqa: BLE001  the table shows every failure, not the first
         first = (str(error).splitlines() or [""])[0]
-        return Finding(subject.name, seconds=time.perf_counter() - began, problem=f"{type(error).__name__}: {first[:200]}")
+        return Finding(
+            subject.name, seconds=time.perf_counter() - began, problem=f"{type(error).__name__}: {first[:200]}"
+        )
     seconds = time.perf_counter() - began
     unknown = tuple(sorted({answer.reason for answer in fields.values() if answer.reason}))
     local = [(name, answer.local) for name, answer in fields.items() if answer.local and all(answer.local.size)]

@@ -6,9 +6,10 @@ negative or lie beyond the image, because an unclipped field reaches into the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,16 @@ class Box:
         return Box(tuple(span.clip(extent) for span, extent in zip(self.spans, extents, strict=True)))
 
 
+class Rows(Protocol):
+    """Rows of integers, by index: a list of tuples or an integer array (units, 4)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AxisField:
     """What a layer's units see along one image axis.
@@ -78,14 +89,14 @@ class AxisField:
     stride: pixels from one unit's span to the next, a fraction (1/2 after doubling; 0 where all see the same).
     start: the first pixel of the first unit's span, negative in the padding.
     uniform: False where neighbouring units differ in size or step.
-    bounds: one row per unit, (low, high, clipped low, clipped high); any sequence of integer sequences.
+    bounds: one row per unit, (low, high, clipped low, clipped high); a list of tuples or an integer array.
     """
 
     size: int | None
     stride: Fraction
     start: int
     uniform: bool
-    bounds: Sequence[Sequence[int]] = field(repr=False, compare=False)
+    bounds: Rows = field(repr=False, compare=False)
 
     @property
     def units(self) -> int:

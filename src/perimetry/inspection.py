@@ -43,7 +43,7 @@ def inspect(
     >>> [(row.name, row.field.size, row.macs) for row in result if not row.container]
     [('/convolution', (3, 3), 48600)]
     """
-    models = list(model) if isinstance(model, list | tuple) else [model]
+    models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
     if not models:
         raise InputError("expected at least one model, got an empty list")
     records, photo = [], None
@@ -87,9 +87,9 @@ def _first_channels(model: torch.nn.Module) -> int:
 def _example(model: LoadedModel, image_or_size: Any) -> tuple[torch.Tensor, Photo | None]:
     """The image batch to trace with (on the meta device when only its size is given), and the photo to show."""
     if isinstance(image_or_size, torch.Tensor):
-        if image_or_size.is_floating_point() and image_or_size.device.type != "meta":
-            if not bool(torch.isfinite(image_or_size).all()):
-                raise InputError("the image holds NaN or infinite values; clean it first")
+        has_values = image_or_size.is_floating_point() and image_or_size.device.type != "meta"
+        if has_values and not bool(torch.isfinite(image_or_size).all()):
+            raise InputError("the image holds NaN or infinite values; clean it first")
         return image_or_size, None
     if image_or_size is None or isinstance(image_or_size, int | tuple):
         return torch.empty(1, model.channels, *model.input_size, device="meta"), None
@@ -103,7 +103,7 @@ def _model_record(model: LoadedModel, image: torch.Tensor, is_photo: bool) -> Mo
     _check_mode(module, model.name)
     example: Any = image
     if model.takes == "list":
-        example = ([each for each in image] if image.ndim == 4 else [image],)
+        example = (list(image) if image.ndim == 4 else [image],)
     network = trace(module, example, name=model.name)
     found = walk(network)
     told = layer_fields(found)

@@ -78,7 +78,17 @@ def densenet_chain(depths: tuple[int, ...] = (6, 12, 24, 16)) -> list[Window]:
 
 ALEXNET = [(11, 4, 2), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1), (3, 2, 0)]
 VGG16 = [window for convs in (2, 2, 3, 3, 3) for window in [(3, 1, 1)] * convs + [(2, 2, 0)]]
-GOOGLENET = [*STEM[:1], (3, 2, 0), (3, 1, 1), (3, 2, 0), *[(3, 1, 1)] * 2, (3, 2, 0), *[(3, 1, 1)] * 5, (2, 2, 0), *[(3, 1, 1)] * 2]
+GOOGLENET = [
+    *STEM[:1],
+    (3, 2, 0),
+    (3, 1, 1),
+    (3, 2, 0),
+    *[(3, 1, 1)] * 2,
+    (3, 2, 0),
+    *[(3, 1, 1)] * 5,
+    (2, 2, 0),
+    *[(3, 1, 1)] * 2,
+]
 
 CHAINS = [
     ("alexnet", "features", ALEXNET, 195, 32),
@@ -178,7 +188,9 @@ class InceptionV1(nn.Module):
 
 
 def resnet_v1(depths: tuple[int, ...]) -> nn.Module:
-    blocks = [BottleneckV1(2 if stage and not block else 1) for stage, depth in enumerate(depths) for block in range(depth)]
+    blocks = [
+        BottleneckV1(2 if stage and not block else 1) for stage, depth in enumerate(depths) for block in range(depth)
+    ]
     return nn.Sequential(nn.Conv2d(1, 1, 7, 2, 3), nn.MaxPool2d(3, 2, 1), *blocks)
 
 

@@ -8,11 +8,11 @@ from fractions import Fraction
 import pytest
 import torch
 import torchvision
-from oracles import GradientOracle, hull, positive, read_module
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import perimetry
+from oracles import GradientOracle, hull, positive, read_module
 from perimetry.geometry import Span
 
 
@@ -136,7 +136,9 @@ def test_one_axis_may_be_global_alone() -> None:
 
 def test_fields_of_inner_layers_match_gradients_too() -> None:
     """A layer in the middle of the network, one that an in-place activation overwrites later."""
-    model = positive(nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.ReLU(inplace=True), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)))
+    model = positive(
+        nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.ReLU(inplace=True), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True))
+    )
     image = torch.rand(1, 1, 15, 17)
     network = perimetry.trace(model, image)
     oracle = GradientOracle(model, image, read_module("2"))

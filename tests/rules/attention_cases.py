@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 EVEN = (1, 2, 8, 12)
 SMALL = (1, 2, 5, 6)

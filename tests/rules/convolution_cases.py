@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rules.cases import Case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case
 
 
 def _conv(**options: Any) -> Callable[[], nn.Module]:

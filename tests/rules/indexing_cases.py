@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
 from torchvision import ops
+
+from rules.cases import Case, case
 
 SMALL = (1, 2, 5, 7)
 CLIP = (6, 4, 5, 6)
@@ -194,10 +195,17 @@ CASES = [
     case("index-boolean-2d", _boolean_mask_2d, shape=SMALL),
     case("index-select", lambda x: x.index_select(3, torch.tensor([5, 1])), shape=SMALL),
     case("index-channels", lambda x: x[:, torch.tensor([1, 0, 1])], shape=SMALL),
-    case("gather-constant", lambda x: x.gather(2, torch.tensor([2, 4]).view(1, 1, 2, 1).expand(1, 2, 2, 7)), shape=SMALL),
+    case(
+        "gather-constant", lambda x: x.gather(2, torch.tensor([2, 4]).view(1, 1, 2, 1).expand(1, 2, 2, 7)), shape=SMALL
+    ),
     case("take-along", lambda x: x.take_along_dim(torch.tensor([4, 1]).view(1, 1, 2, 1), 2), shape=SMALL),
     case("scatter-add-constant", _scatter_rows, shape=SMALL, exact=False),
-    case("index-add", lambda x: torch.zeros_like(x).index_add(2, torch.tensor([1, 1, 0, 3, 2]), x), shape=SMALL, exact=False),
+    case(
+        "index-add",
+        lambda x: torch.zeros_like(x).index_add(2, torch.tensor([1, 1, 0, 3, 2]), x),
+        shape=SMALL,
+        exact=False,
+    ),
     case("index-fill", lambda x: x.index_fill(2, torch.tensor([1, 3]), 2.0), shape=SMALL, exact=False),
     case("index-put", lambda x: x.index_put((torch.tensor([0]), torch.tensor([1])), x[0, 0]), shape=SMALL, exact=False),
     case("masked-fill-constant", lambda x: x.masked_fill(torch.arange(7) % 2 == 0, 0.3), shape=SMALL, exact=False),

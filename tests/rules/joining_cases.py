@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 
 class Branches(nn.Module):
@@ -49,7 +50,9 @@ def _repeat_column(x):
 
 CASES = [
     *(
-        Case(f"branches-{name}", lambda join=join: Branches(join), separable="rows" not in name and "columns" not in name)
+        Case(
+            f"branches-{name}", lambda join=join: Branches(join), separable="rows" not in name and "columns" not in name
+        )
         for name, join in {
             "add": torch.add,
             "sub-from": lambda a, b: 3 - a - b,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 EVEN = (1, 2, 8, 12)
 FOUR = (1, 4, 5, 7)
@@ -101,7 +102,12 @@ CASES = [
     case("unflatten", lambda x: x.unflatten(3, (3, 4)).flatten(3), shape=EVEN),
     case("unsqueeze", lambda x: x.unsqueeze(2).squeeze(2)),
     case("view-of-batch", lambda x: x.reshape(-1, *x.shape[2:]), shape=(2, 2, 5, 7)),
-    case("as-strided", lambda x: x.contiguous().as_strided((1, 2, 4, 3), (96, 48, 12, 2)), shape=(1, 2, 8, 6), exact=False),
+    case(
+        "as-strided",
+        lambda x: x.contiguous().as_strided((1, 2, 4, 3), (96, 48, 12, 2)),
+        shape=(1, 2, 8, 6),
+        exact=False,
+    ),
     case("diagonal", lambda x: x.diagonal(0, 2, 3)),
     case("tril", lambda x: x.tril(), exact=False),
     case("unfold", lambda x: F.unfold(x, 3)),

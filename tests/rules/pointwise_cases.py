@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 
 class ChannelScale(nn.Module):
@@ -27,8 +28,8 @@ MODULES = (
 )  # fmt: skip
 FUNCTIONS = (
     torch.exp, torch.expm1, torch.log, torch.log1p, torch.log2, torch.sqrt, torch.rsqrt, torch.square, torch.sin,
-    torch.cos, torch.tan, torch.atan, torch.sinh, torch.cosh, torch.asinh, torch.erf, torch.reciprocal, torch.neg, torch.abs,
-    torch.sinc, torch.lgamma, torch.digamma, torch.nan_to_num,
+    torch.cos, torch.tan, torch.atan, torch.sinh, torch.cosh, torch.asinh, torch.erf, torch.reciprocal, torch.neg,
+    torch.abs, torch.sinc, torch.lgamma, torch.digamma, torch.nan_to_num,
 )  # fmt: skip
 STEPS = (torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.isnan, torch.logical_not)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 VIDEO = (1, 2, 4, 7, 6)
 LINE = (1, 2, 17)

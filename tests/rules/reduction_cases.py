@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 FOUR = (1, 4, 5, 7)
 LINE = (1, 2, 13)
@@ -122,4 +123,3 @@ CASES = [
     Case("local-response-norm", lambda: nn.LocalResponseNorm(3), shape=FOUR),
     Case("weight-norm", lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))),
 ]
-

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from rules.cases import Case, case
 from torch import nn
 from torch.nn import functional as F
+
+from rules.cases import Case, case
 
 SMALL = (1, 2, 5, 7)
 LINE = (1, 2, 9)
@@ -25,7 +26,9 @@ def _resize_to_the_image(x):
 
 def _affine(x):
     theta = torch.tensor([[[0.9, 0.1, 0.05], [-0.1, 1.1, 0.1]]], dtype=x.dtype, device=x.device)
-    return F.grid_sample(x, F.affine_grid(theta.expand(len(x), -1, -1), list(x.shape), align_corners=False), align_corners=False)
+    return F.grid_sample(
+        x, F.affine_grid(theta.expand(len(x), -1, -1), list(x.shape), align_corners=False), align_corners=False
+    )
 
 
 def _warp_by_itself(x):
@@ -80,5 +83,11 @@ CASES = [
     case("pad-zero-module", nn.ZeroPad2d((1, 0, 2, 1))),
     case("pad-reflect1d", lambda x: F.pad(x, (3, 2), mode="reflect"), shape=LINE, nested=False, endless=False),
     case("pad-replicate1d", lambda x: F.pad(x, (3, 2), mode="replicate"), shape=LINE, nested=False, endless=False),
-    case("pad-replicate3d", lambda x: F.pad(x, (1, 2, 1, 0, 2, 1), mode="replicate"), shape=VIDEO, nested=False, endless=False),
+    case(
+        "pad-replicate3d",
+        lambda x: F.pad(x, (1, 2, 1, 0, 2, 1), mode="replicate"),
+        shape=VIDEO,
+        nested=False,
+        endless=False,
+    ),
 ]

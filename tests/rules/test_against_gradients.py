@@ -6,7 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor, nn
+
+import perimetry
 from oracles import Function, GradientOracle, as_module, hull, positive, sample_units
+from perimetry.records import Network
 from rules import (
     attention_cases,
     convolution_cases,
@@ -19,10 +23,6 @@ from rules import (
     resampling_cases,
 )
 from rules.cases import Case
-from torch import Tensor, nn
-
-import perimetry
-from perimetry.records import Network
 
 TABLES = (
     convolution_cases,
@@ -102,7 +102,9 @@ def check_boxes(network: Network, oracle: GradientOracle, case: Case) -> None:
         seen = hull(oracle.support((0, slice(None), *unit), network.image_axes))
         clipped, box = field.clipped(unit), field.box(unit)
         if seen is None:
-            assert not (case.exact and case.separable) or clipped.empty, f"unit {unit}: clipped {clipped}, but nothing is seen"
+            assert not (case.exact and case.separable) or clipped.empty, (
+                f"unit {unit}: clipped {clipped}, but nothing is seen"
+            )
             continue
         claimed = tuple((span.low, span.high) for span in clipped.spans)
         for (first, last), (low, high), span in zip(seen, claimed, box.spans, strict=True):
@@ -115,7 +117,9 @@ def check_boxes(network: Network, oracle: GradientOracle, case: Case) -> None:
 
 def difference(what: str, unit: tuple[int, ...], expected: Tensor, found: Tensor) -> str:
     """One line for a failed comparison: the hulls and the counts."""
-    return f"unit {unit}: {what}: gradient {hull(expected)} ({int(expected.sum())} px), support {hull(found)} ({int(found.sum())} px)"
+    masks = {"gradient": expected, "support": found}
+    told = ", ".join(f"{name} {hull(mask)} ({int(mask.sum())} px)" for name, mask in masks.items())
+    return f"unit {unit}: {what}: {told}"
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)

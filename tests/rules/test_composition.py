@@ -1,4 +1,4 @@
-"""Random small networks of convolutions, pools, resampling, shifts, residuals, branches and gates, against gradients."""
+"""Random small networks of convolutions, pools, resampling, shifts, residuals and gates, against gradients."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from oracles import Function, GradientOracle, hull, positive, sample_units
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import perimetry
+from oracles import Function, GradientOracle, hull, positive, sample_units
 
 Recipe = tuple[Any, ...]
 IMAGE_SHAPE = (1, 2, 14, 17)
@@ -36,7 +36,7 @@ def _conv(kernel: int, stride: int, dilation: int) -> nn.Module:
 
 
 def _gate(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+    return x * (1 + x.mean((2, 3), keepdim=True))  # a sigmoid would saturate, and its gradient vanish
 
 
 def _pairs_of_columns(x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "crop": lambda x: x[:, :, 1:, :-1],
     "every-other": lambda x: x[:, :, ::2, 1::2],
-    "pad": lambda x: F.pad(x, (1, 0, 0, 2)),
+    "pad": lambda x: F.pad(x, (1, 0, 0, 2), value=1.0),  # a factor of zero would hide the other one
     "reflect": lambda x: F.pad(x, (1, 1, 0, 1), mode="reflect"),
     "shuffle": lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
     "average-ceil": lambda x: F.avg_pool2d(x, 2, 2, ceil_mode=True),
@@ -61,7 +61,7 @@ KEEPING: dict[str, Callable[[Tensor], Tensor]] = {
     "flip": lambda x: x.flip(3),
     "roll": lambda x: x.roll((1, -2), (2, 3)),
     "swap-channels": lambda x: x.flip(1),
-    "row-mean": lambda x: x - 0.5 * x.mean(3, keepdim=True),
+    "row-mean": lambda x: x + 0.5 * x.mean(3, keepdim=True),
     "gate": _gate,
 }
 
@@ -129,10 +129,14 @@ def check(recipes: list[Recipe]) -> None:
         mask = oracle.support(unit)
         assert torch.equal(perimetry.support(network, "output", unit), mask), f"unit {unit}"
         seen, clipped = hull(mask), fields.full.clipped(unit)
+        # A global operand is told by one span for all units, so that one in the padding may be told too much.
+        told_together = {"gate", "row-mean"} & kinds(recipes)
         if seen is None:
-            assert clipped.empty
+            assert clipped.empty or told_together
             continue
-        assert tuple((span.low, span.high) for span in clipped.spans) == seen, f"unit {unit}"
+        for (first, last), span in zip(seen, clipped.spans, strict=True):
+            assert span.low <= first and last <= span.high, f"unit {unit}"
+            assert (span.low, span.high) == (first, last) or told_together, f"unit {unit}"
         if {"roll", "reflect"} & kinds(recipes):
             continue  # a border reads other pixels than an endless map would
         for (first, last), span in zip(seen, fields.full.box(unit).spans, strict=True):
@@ -140,7 +144,10 @@ def check(recipes: list[Recipe]) -> None:
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 @given(networks)
 def test_random_networks_see_what_their_gradients_reach(recipes: list[Recipe]) -> None:
@@ -150,4 +157,15 @@ def test_random_networks_see_what_their_gradients_reach(recipes: list[Recipe]) -
 
 def test_windows_between_convolutions() -> None:
     """Pairs of columns need an even map, which random networks seldom have."""
-    check([("conv", 3, 1, 1), ("every-other",), ("pad",), ("crop",), ("conv", 3, 1, 1), ("nearest",), ("pairs",), ("conv", 3, 1, 1)])
+    check(
+        [
+            ("conv", 3, 1, 1),
+            ("every-other",),
+            ("pad",),
+            ("crop",),
+            ("conv", 3, 1, 1),
+            ("nearest",),
+            ("pairs",),
+            ("conv", 3, 1, 1),
+        ]
+    )

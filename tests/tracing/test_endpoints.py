@@ -27,7 +27,9 @@ class Block(nn.Module):
 @pytest.fixture
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), Block(), nn.ReLU(inplace=True), Block(), nn.Flatten(), nn.Linear(400, 5)).eval()
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), Block(), nn.ReLU(inplace=True), Block(), nn.Flatten(), nn.Linear(400, 5)
+    ).eval()
 
 
 IMAGE = torch.linspace(-1, 1, 3 * 12 * 12).reshape(1, 3, 12, 12)

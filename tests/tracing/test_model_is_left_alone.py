@@ -71,7 +71,8 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
         found[name] = (
-            id(tensor), type(tensor), tensor.data_ptr(), tensor._version, tensor.requires_grad, tensor.device, grad, tensor.tolist(),
+            id(tensor), type(tensor), tensor.data_ptr(), tensor._version, tensor.requires_grad, tensor.device, grad,
+            tensor.tolist(),
         )  # fmt: skip
     return found
 
@@ -90,7 +91,11 @@ def process_state() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "modes": torch._C._len_torch_dispatch_stack(),
         "function modes": torch._C._len_torch_function_stack(),
-        **{name: list(getattr(module_globals, name).items()) for name in GLOBAL_HOOKS if hasattr(getattr(module_globals, name), "items")},
+        **{
+            name: list(getattr(module_globals, name).items())
+            for name in GLOBAL_HOOKS
+            if hasattr(getattr(module_globals, name), "items")
+        },
     }
 
 

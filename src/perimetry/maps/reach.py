@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from perimetry.maps.compact import blocks, reshaped, squeezed
-from perimetry.rules import At, Axes, Bound, Chain, Each, Gather, Relation, Reshape, Spread, Whole, Window
+from perimetry.rules import At, Axes, Bound, Chain, Each, Gather, Relation, Reshape, Window
 from perimetry.rules.relations import NO_TAP, read_table, tap_table
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]
+Table = npt.NDArray[np.int64]
 
-NOTHING = 2**40  # the low end (and the negated high end) of an empty span
-_EMPTY = NOTHING // 2  # beyond any real pixel
+NOTHING = 2**29  # the low end (and the negated high end) of an empty span
+EMPTY = NOTHING // 2  # beyond any real pixel
+LARGEST = 1 << 24  # an array of more numbers is given up for one hull, as an upper bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Reach:
 
 def image_reach(rank: int, dim: int, extent: int) -> Reach:
     """The reach of the image itself: pixel i sees pixel i."""
-    pixels = np.arange(extent, dtype=np.int64)
+    pixels = np.arange(extent, dtype=np.int32)
     bounds = np.stack([pixels, -pixels, pixels, -pixels])
     shape = [1] * rank
     shape[dim] = extent
@@ -71,6 +73,13 @@ def image_reach(rank: int, dim: int, extent: int) -> Reach:
 def pull(reach: Reach, shape: tuple[int, ...], relation: Relation, node: int) -> Reach:
     """The reach of an operator's output through one input of that shape; `node` is who is named if it turns global."""
     if isinstance(relation, Axes):
+        placed = [
+            read.dim
+            for d, read in enumerate(relation.reads)
+            if isinstance(read, Window) and reach.bounds.shape[d + 1] == 1
+        ]
+        if reach.bounds.size * math.prod(relation.shape[dim] for dim in placed) > LARGEST:
+            reach = _coarse(reach, node)
         return _pull_axes(reach, shape, relation, node)
     if isinstance(relation, Reshape):
         return _pull_reshape(reach, shape, relation, node)
@@ -82,7 +91,17 @@ def pull(reach: Reach, shape: tuple[int, ...], relation: Relation, node: int) ->
     if isinstance(relation, Bound):
         pulled = pull(reach, shape, relation.relation, node)
         return replace(pulled, upper_bound=True) if reach.positional else pulled
+    if 4 * max(relation.table.size, math.prod(shape)) > LARGEST:
+        reach = _coarse(reach, node)
     return _pull_gather(reach, shape, relation)
+
+
+def _coarse(reach: Reach, node: int) -> Reach:
+    """One hull for all units, where telling them apart would take too much memory."""
+    hull = reach.bounds.reshape(4, -1).min(axis=1).reshape(4, *([1] * len(reach.steps)))
+    return Reach(
+        hull, (None,) * len(reach.steps), node if reach.global_by is None else reach.global_by, reach.positional
+    )
 
 
 def _pull_axes(reach: Reach, shape: tuple[int, ...], relation: Axes, node: int) -> Reach:
@@ -148,55 +167,59 @@ def _through_window(
         known = step if not nothing.any() and not _spelt_out(window, outputs) else None
         moved = None if step is None else (_step_through(known, window) if known else IRREGULAR)
         return np.concatenate((unclipped, clipped)), moved
-    taps = tap_table(window, outputs)
-    inside = (taps >= 0) & (taps < inputs)
     if step.period == 0 or step.period > bounds.shape[axis]:
         step = infer_step(bounds, axis) or IRREGULAR
-    if inside.all():
+    taps = tap_table(window, outputs)
+    if taps.min() >= 0 and taps.max() < inputs:
         unclipped = _gather_min(bounds[:2], taps, axis)
     elif step.period == 0:
         # Nothing is known of how the map would go on, so what is beyond it adds nothing.
+        inside = (taps >= 0) & (taps < inputs)
         unclipped = _gather_min(bounds[:2], np.where(inside, taps, -1), axis)
     else:
-        unclipped = _gather_beyond(bounds[:2], taps, inside, axis, step)
+        unclipped = _gather_beyond(bounds[:2], window, (inputs, outputs), axis, step)
     return np.concatenate((unclipped, clipped)), _step_through(step, window)
 
 
-def _gather_min(bounds: Ints, table: Ints, axis: int) -> Ints:
+def _gather_min(bounds: Ints, table: Table, axis: int) -> Ints:
     """The minimum over each row of the table; -1 reads nothing."""
     if (table < 0).any():
-        empty = np.full((*bounds.shape[:axis], 1, *bounds.shape[axis + 1 :]), NOTHING, dtype=np.int64)
+        empty = np.full((*bounds.shape[:axis], 1, *bounds.shape[axis + 1 :]), NOTHING, dtype=np.int32)
         bounds = np.concatenate((bounds, empty), axis=axis)
     gathered = bounds.take(table, axis=axis)
-    return gathered[(slice(None),) * (axis + 1) + (0,)] if table.shape[1] == 1 else gathered.min(axis=axis + 1)
+    smallest: Ints = gathered.min(axis=axis + 1)
+    return smallest
 
 
-def _gather_beyond(bounds: Ints, taps: Ints, inside: npt.NDArray[np.bool_], axis: int, step: Step) -> Ints:
-    """As `_gather_min`, for taps beyond the map: there it goes on periodically."""
-    index, shift = _continued(taps.tobytes(), taps.shape, inside.tobytes(), bounds.shape[axis], step)
+def _gather_beyond(bounds: Ints, window: Window, extents: tuple[int, int], axis: int, step: Step) -> Ints:
+    """As `_gather_min` for taps that may lie beyond the map, where it goes on periodically."""
+    index, shift, missing = _continued(window, *extents, step)
     gathered = bounds.take(index, axis=axis)
     shape = [1] * gathered.ndim
-    shape[axis], shape[axis + 1] = taps.shape
+    shape[axis], shape[axis + 1] = index.shape
     offsets = shift.reshape(shape)
     # Empty spans stay empty wherever they are moved, because NOTHING is beyond any pixel.
-    gathered = gathered + np.concatenate((offsets, -offsets), axis=0)
-    return gathered.min(axis=axis + 1)
+    gathered[0] += offsets[0]
+    gathered[1] -= offsets[0]
+    if missing is not None:
+        gathered = np.where(missing.reshape(shape), NOTHING, gathered)
+    smallest: Ints = gathered.min(axis=axis + 1)
+    return smallest
 
 
 @lru_cache(maxsize=1024)
 def _continued(
-    raw_taps: bytes, shape: tuple[int, int], raw_inside: bytes, extent: int, step: Step
-) -> tuple[Ints, Ints]:
-    taps = np.frombuffer(raw_taps, dtype=np.int64).reshape(shape)
-    inside = np.frombuffer(raw_inside, dtype=np.bool_).reshape(shape)
-    period, last = step.period, extent - step.period
-    low = np.where(taps < 0, taps % period, taps)
-    index = np.where(taps >= extent, last + (taps - last) % period, low)
-    index = np.where(inside, taps, index)
+    window: Window, inputs: int, outputs: int, step: Step
+) -> tuple[Table, Ints, npt.NDArray[np.bool_] | None]:
+    """For each tap an index inside the map and how many pixels on from it the tap is; and where there is no tap."""
+    taps = tap_table(window, outputs)
     missing = taps == NO_TAP
+    last = inputs - step.period
+    index = np.where(taps < 0, taps % step.period, taps)
+    index = np.where(taps >= inputs, last + (taps - last) % step.period, index)
     index = np.where(missing, 0, index)
-    shift = np.where(missing, 2 * NOTHING, (taps - index) // period * step.advance)
-    return index, shift
+    shift = np.where(missing, 0, (taps - index) // step.period * step.advance).astype(np.int32)
+    return index, shift, missing if bool(missing.any()) else None
 
 
 def _step_through(step: Step | None, window: Window) -> Step:
@@ -216,14 +239,17 @@ def _spelt_out(window: Window, outputs: int) -> bool:
 def infer_step(bounds: Ints, axis: int, limit: int = 64) -> Step | None:
     """The shortest period after which spans repeat, moved by a constant; None where there is none."""
     extent = bounds.shape[axis]
-    if extent < 2:
+    if extent < 2 or bounds.size > LARGEST >> 4:
         return None
     low, high = np.moveaxis(bounds[0], axis - 1, 0), np.moveaxis(bounds[1], axis - 1, 0)
-    if bool((low > _EMPTY).any()):
+    if bool((low > EMPTY).any()):
         return None
+    line = low[(slice(None),) + (0,) * (low.ndim - 1)]  # most periods fail on one line already
     for period in range(1, min(limit, extent // 2 if extent > 3 else extent - 1) + 1):
+        advance = line[period] - line[0]
+        if not bool((line[period:] - line[:-period] == advance).all()):
+            continue
         moved = low[period:] - low[:-period]
-        advance = moved.flat[0]
         if bool((moved == advance).all()) and bool((high[period:] - high[:-period] == -advance).all()):
             return Step(period, int(advance))
     return None
@@ -263,8 +289,12 @@ def _reshaped_steps(
 
 
 def _pull_gather(reach: Reach, shape: tuple[int, ...], relation: Gather) -> Reach:
+    if reach.bounds.size == 4 and reach.global_by is not None:
+        return replace(
+            reach, bounds=reach.bounds.reshape(4, *([1] * len(relation.shape))), steps=(None,) * len(relation.shape)
+        )
     full = np.broadcast_to(reach.bounds, (4, *shape)).reshape(4, -1)
-    full = np.concatenate((full, np.full((4, 1), NOTHING, dtype=np.int64)), axis=1)
+    full = np.concatenate((full, np.full((4, 1), NOTHING, dtype=np.int32)), axis=1)
     bounds = squeezed(full.take(relation.table, axis=1), 1)
     steps: list[Step | None] = [None] * len(relation.shape)
     if reach.positional:
@@ -289,7 +319,7 @@ def join(reaches: Sequence[Reach]) -> tuple[Reach, ...]:
             if other is reach:
                 break
             if (other.global_by is None) == (reach.global_by is None):
-                merged = _merge(other, reach)
+                merged = _merge(other, reach, many=len(joined) >= 4)
                 if merged is not None:
                     joined[position] = merged
                     break
@@ -298,17 +328,56 @@ def join(reaches: Sequence[Reach]) -> tuple[Reach, ...]:
     return tuple(joined)
 
 
-def _merge(first: Reach, second: Reach) -> Reach | None:
+def concatenate(operands: Sequence[Sequence[Reach]], dim: int, extents: Sequence[int]) -> tuple[Reach, ...] | None:
+    """The reaches of a concatenation along `dim`: what placing each operand and joining them gives, in one step.
+
+    extents: of each operand along `dim`. None where an operand has several local or several global reaches, which
+    only placing can tell.
+    """
+    result = []
+    for wanted in (False, True):
+        kinds = [[reach for reach in reaches if (reach.global_by is not None) is wanted] for reaches in operands]
+        if any(len(reaches) > 1 for reaches in kinds):
+            return None
+        if any(kinds):
+            result.append(_laid_out([reaches[0] if reaches else None for reaches in kinds], dim, extents))
+    return tuple(result)
+
+
+def _laid_out(reaches: Sequence[Reach | None], dim: int, extents: Sequence[int]) -> Reach:
+    present = [reach for reach in reaches if reach is not None]
+    shape = list(np.broadcast_shapes(*((*r.bounds.shape[: dim + 1], 1, *r.bounds.shape[dim + 2 :]) for r in present)))
+    parts = []
+    for reach, extent in zip(reaches, extents, strict=True):
+        shape[dim + 1] = extent
+        parts.append(np.broadcast_to(NOTHING if reach is None else reach.bounds, shape))
+    bounds = np.concatenate(parts, axis=dim + 1)
+    if bool((bounds == bounds[(slice(None),) * (dim + 1) + (slice(0, 1),)]).all()):
+        bounds = bounds[(slice(None),) * (dim + 1) + (slice(0, 1),)]
+    steps = list(present[0].steps)
+    for reach in present[1:]:
+        steps = [_common(a, b) for a, b in zip(steps, reach.steps, strict=True)]
+    if steps[dim] is not None:
+        steps[dim] = IRREGULAR
+    nodes = [reach.global_by for reach in present if reach.global_by is not None]
+    return Reach(bounds, tuple(steps), min(nodes) if nodes else None, any(reach.upper_bound for reach in present))
+
+
+def _merge(first: Reach, second: Reach, *, many: bool) -> Reach | None:
+    """One reach for two, or None where they are better kept apart; where there are many already, less is kept apart."""
     carried = [{dim for dim, step in enumerate(reach.steps) if step is not None} for reach in (first, second)]
     if not (carried[0] <= carried[1] or carried[1] <= carried[0]):
         return None
     shape = np.broadcast_shapes(first.bounds.shape, second.bounds.shape)
     if math.prod(shape) > max(first.bounds.size, second.bounds.size, 1 << 14):
         return None
+    steps = tuple(_common(a, b) for a, b in zip(first.steps, second.steps, strict=True))
+    if math.prod(shape) > 1 << 16 and IRREGULAR in steps and not many:
+        return None  # most likely the rows and columns of an attention matrix, flattened for a while
     nodes = [node for node in (first.global_by, second.global_by) if node is not None]
     return Reach(
         np.minimum(first.bounds, second.bounds),
-        tuple(_common(a, b) for a, b in zip(first.steps, second.steps, strict=True)),
+        steps,
         min(nodes) if nodes else None,
         first.upper_bound or second.upper_bound,
     )

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from perimetry.geometry import Field
-from perimetry.maps.reach import Reach, image_reach, join, pull
+from perimetry.maps.reach import Reach, concatenate, image_reach, join, pull
 from perimetry.maps.summary import FieldSummary, summarise
 from perimetry.records import Layer, Network, Node, UnknownOperator, Value
-from perimetry.rules import Axes, Each
+from perimetry.rules import Axes, Each, Relation
 from perimetry.tracing.calls import reads_of, references
 
 View = tuple[tuple[Reach, ...], ...]  # per image axis, the reaches whose hull is what the units see
@@ -97,21 +97,40 @@ def walk(network: Network) -> Walk:
     return Walk(network, views, unknown, misaligned)
 
 
-def _pulled(used: list[tuple[Value, object]], views: Mapping[int, View], axes: int, node: Node) -> View:
+def _pulled(used: list[tuple[Value, Relation]], views: Mapping[int, View], axes: int, node: Node) -> View:
     if len(used) == 1 and _identity(used[0][1], used[0][0].shape):
         return views[used[0][0].index]
+    laid = _concatenated(used, node)
     result = []
     for axis in range(axes):
+        if laid is not None:
+            together = concatenate(
+                [views[value.index][axis] for value, _ in used], laid, [v.shape[laid] for v, _ in used]
+            )
+            if together is not None:
+                result.append(together)
+                continue
         pulled = []
         for value, relation in used:
             here = _identity(relation, value.shape)
             for reach in views[value.index][axis]:
-                pulled.append(reach if here else pull(reach, value.shape, relation, node.index))  # type: ignore[arg-type]
+                pulled.append(reach if here else pull(reach, value.shape, relation, node.index))
         result.append(join(pulled) if len(pulled) > 1 else tuple(pulled))
     return tuple(result)
 
 
-def _identity(relation: object, shape: tuple[int, ...]) -> bool:
+def _concatenated(used: list[tuple[Value, Relation]], node: Node) -> int | None:
+    """The dimension along which a node lays its operands out, where the image reaches all of them."""
+    if node.op != "aten.cat" or len(used) < 2:
+        return None
+    relation = used[0][1]
+    if not isinstance(relation, Axes):
+        return None
+    dim = next(dim for dim, read in enumerate(relation.reads) if not isinstance(read, Each))
+    return dim if sum(value.shape[dim] for value, _ in used) == relation.shape[dim] else None
+
+
+def _identity(relation: Relation, shape: tuple[int, ...]) -> bool:
     return (
         isinstance(relation, Axes)
         and relation.shape == shape
@@ -119,7 +138,7 @@ def _identity(relation: object, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _misalignment(used: list[tuple[Value, object]], views: Mapping[int, View]) -> tuple[float, ...] | None:
+def _misalignment(used: list[tuple[Value, Relation]], views: Mapping[int, View]) -> tuple[float, ...] | None:
     """Pixels between the mean centres of operands that cover the same grid; None where they agree."""
     offsets: list[float] = []
     for axis in range(len(next(iter(views.values())))):
@@ -200,6 +219,8 @@ def _unproductive(found: Walk, layer: Layer, summaries: _Summaries) -> bool:
             producer = network.values[index].producer
             if network.depends[index] and (producer is None or producer < first):
                 entering.add(index)
+    if first == last:  # nothing ran inside (nn.Identity): what came in is what went out
+        entering.add(layer.value)
     sizes = [summaries.of(index).local.size for index in entering if index in found.views]
     return bool(sizes) and all(
         size is not None and size > extent for each in sizes for size, extent in zip(each, beyond, strict=True)

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from perimetry.geometry import AxisField, Field
-from perimetry.maps.reach import _EMPTY, IRREGULAR, Ints, Reach, Step, infer_step
+from perimetry.maps.reach import EMPTY, IRREGULAR, Ints, Reach, Step, infer_step
 
 _MANY = 1 << 20  # more combinations of units than this are told as one hull
 
@@ -82,9 +82,9 @@ def _hull(reaches: Sequence[Reach], kept: tuple[int, ...], extents: tuple[int, .
 
 def _distinct(bounds: Ints) -> Ints:
     """Units told apart by where their span begins, in that order: for tokens, windows and other composite layouts."""
-    bounds = bounds[:, bounds[0] < _EMPTY]
+    bounds = bounds[:, bounds[0] < EMPTY]
     starts, groups = np.unique(bounds[0], return_inverse=True)
-    hull = np.full((4, max(1, len(starts))), 2 * _EMPTY, dtype=np.int64)
+    hull = np.full((4, max(1, len(starts))), 2 * EMPTY, dtype=np.int32)
     if len(starts):
         for row in range(4):
             np.minimum.at(hull[row], groups.ravel(), bounds[row])
@@ -93,7 +93,7 @@ def _distinct(bounds: Ints) -> Ints:
 
 def _told(bounds: Ints, step: Step | None) -> AxisField | None:
     low, high, clipped_low, clipped_high = bounds[0], -bounds[1], bounds[2], -bounds[3]
-    seen, seen_clipped = low < _EMPTY, clipped_low < _EMPTY
+    seen, seen_clipped = low < EMPTY, clipped_low < EMPTY
     # Where a border mirrors or wraps around, a unit sees pixels that the map continued for ever would not show it.
     outer_low, outer_high = np.minimum(low, clipped_low), np.maximum(high, clipped_high)
     rows = np.stack(
@@ -127,12 +127,12 @@ def _whole(gates: Sequence[Reach], local: AxisField | None, extent: int, alike: 
     alike: how many units there are where all are the same.
     """
     # A tensor without elements (no box was found) has units that see nothing.
-    nothing = np.full(4, 2 * _EMPTY, dtype=np.int64)
+    nothing = np.full(4, 2 * EMPTY, dtype=np.int32)
     hulls = [reach.bounds.reshape(4, -1).min(axis=1) for reach in gates if reach.bounds.size]
     reached = np.min([nothing, *hulls], axis=0)
-    low, high = (int(reached[2]), -int(reached[3])) if reached[2] < _EMPTY else (0, -1)
+    low, high = (int(reached[2]), -int(reached[3])) if reached[2] < EMPTY else (0, -1)
     units = local.units if local is not None else alike
-    rows = np.empty((units, 4), dtype=np.int64)
+    rows = np.empty((units, 4), dtype=np.int32)
     rows[:] = (0, extent - 1, low, high)
     if local is not None:
         own = np.asarray(local.bounds)

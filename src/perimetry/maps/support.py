@@ -11,6 +11,7 @@ import torch
 
 from perimetry.errors import InputError
 from perimetry.maps.compact import reshaped, squeezed
+from perimetry.maps.reach import EMPTY
 from perimetry.maps.receptive import View, walk
 from perimetry.records import Network, Value
 from perimetry.rules import At, Axes, Bound, Chain, Each, Gather, Relation, Reshape, Window
@@ -112,7 +113,7 @@ def _composite_mask(value: Value, view: View, unit: tuple[int, ...], layer: str)
         bounds = local[0]
         for other in local[1:]:
             bounds = np.minimum(bounds, other)
-        starts = np.unique(bounds[0][bounds[0] < 2**39])
+        starts = np.unique(bounds[0][bounds[0] < EMPTY])
         _check((index,), (len(starts),), layer)
         mask = mask & (bounds[0] == starts[index])
     return mask
@@ -157,8 +158,9 @@ def _push_axes(mask: Mask, relation: Axes, shape: tuple[int, ...]) -> Mask:
             reached = np.tensordot(spread, _incidence(read, shape[dim], extent), axes=(dim, 0)) > 0
             result = np.moveaxis(reached, -1, dim)
         elif isinstance(read, At):
-            here = (np.arange(shape[dim]) == read.index).reshape([-1 if d == dim else 1 for d in range(len(shape))])
-            result = result & here
+            here = np.zeros([shape[dim] if d == dim else 1 for d in range(len(shape))], dtype=bool)
+            here[(0,) * dim + (read.index,)] = True
+            result = np.logical_and(result, here, dtype=bool)
     return result
 
 

@@ -79,7 +79,7 @@ def convolution_cost(call: Call) -> int:
     lead = len(source.shape) - spatial - 1
     positions = source.shape if call.get("transposed") else call.shape
     samples = math.prod(source.shape[:lead])
-    return samples * math.prod(positions[lead + 1 :]) * math.prod(weight.shape)
+    return int(samples * math.prod(positions[lead + 1 :]) * math.prod(weight.shape))
 
 
 @rule("torchvision.deform_conv2d", "torchvision._deform_conv2d")
@@ -97,4 +97,4 @@ def deformable_convolution(call: Call) -> Reads:
 @cost("torchvision.deform_conv2d", "torchvision._deform_conv2d")
 def deformable_convolution_cost(call: Call) -> int:
     """As an ordinary convolution of the same form (sampling is not counted)."""
-    return call.shape[0] * math.prod(call.shape[2:]) * math.prod(call["weight"].shape)
+    return int(call.shape[0] * math.prod(call.shape[2:]) * math.prod(call["weight"].shape))

@@ -10,12 +10,38 @@ from perimetry.rules.registry import Call, Reads, rule
 from perimetry.rules.relations import Axes, Each, Read, Whole, Window, elementwise, everything
 
 _READS_NOTHING = frozenset(
-    f"aten.{name}"
-    for name in (
-        "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full "
-        "new_empty new_empty_strided zeros ones full empty empty_strided arange linspace eye zero fill "
-        "rand randn randint sym_size sym_stride sym_numel uniform normal bernoulli_p"
-    ).split()
+    (
+        "aten.zeros_like",
+        "aten.ones_like",
+        "aten.full_like",
+        "aten.empty_like",
+        "aten.rand_like",
+        "aten.randn_like",
+        "aten.randint_like",
+        "aten.new_zeros",
+        "aten.new_ones",
+        "aten.new_full",
+        "aten.new_empty",
+        "aten.new_empty_strided",
+        "aten.zeros",
+        "aten.ones",
+        "aten.full",
+        "aten.empty",
+        "aten.empty_strided",
+        "aten.arange",
+        "aten.linspace",
+        "aten.eye",
+        "aten.rand",
+        "aten.randn",
+        "aten.randint",
+        "aten.zero",
+        "aten.fill",
+        "aten.uniform",
+        "aten.normal",
+        "aten.sym_size",
+        "aten.sym_stride",
+        "aten.sym_numel",
+    )
 )
 
 
@@ -25,7 +51,7 @@ def reads_nothing(op: str) -> bool:
 
 
 @rule(*sorted(_READS_NOTHING))
-def content_free(call: Call) -> Reads:
+def content_free(_: Call) -> Reads:
     """Factories read nothing; `zero_` and `fill_` overwrite everything."""
     return []
 

@@ -41,26 +41,25 @@ def index(call: Call) -> Reads:
     indexed = [dim for dim, item in enumerate(indices) if isinstance(item, Value)]
     if all(indices[dim].tensor is not None for dim in indexed):
         return _known_index(call, source, indices)
-    dims = [dim for dim in indexed]
-    adjacent = dims == list(range(dims[0], dims[-1] + 1))
+    adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
     plain = all(
-        indices[dim].dtype.is_floating_point is False and str(indices[dim].dtype) != "torch.bool" for dim in dims
+        indices[dim].dtype.is_floating_point is False and str(indices[dim].dtype) != "torch.bool" for dim in indexed
     )
     reads: list[tuple[Value, Relation]] = []
     if adjacent and plain:
         # The indexed dimensions give way to the indices' broadcast shape, in place.
-        width = len(call.shape) - (len(source.shape) - len(dims))
+        width = len(call.shape) - (len(source.shape) - len(indexed))
         axes: list[Read] = []
         for dim in range(len(source.shape)):
-            if dim in dims:
+            if dim in indexed:
                 axes.append(Whole())
             else:
-                axes.append(Each(dim if dim < dims[0] else dim - len(dims) + width))
+                axes.append(Each(dim if dim < indexed[0] else dim - len(indexed) + width))
         reads.append((source, Bound(Axes(tuple(axes), call.shape))))
-        inner = call.shape[dims[0] : dims[0] + width]
-        for dim in dims:
+        inner = call.shape[indexed[0] : indexed[0] + width]
+        for dim in indexed:
             shape = indices[dim].shape
-            offset = dims[0] + width - len(shape)
+            offset = indexed[0] + width - len(shape)
             spread = elementwise(shape, inner)
             moved = tuple(
                 Each(offset + position) if isinstance(read, Each) else read

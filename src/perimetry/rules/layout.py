@@ -104,10 +104,8 @@ def split(call: Call) -> Reads:
     """Pieces of equal size; the last may be smaller."""
     rank = len(call.shape)
     dim = call["dim"] % rank
-    if "chunks" in call.arguments:
-        size = -(-call.source.shape[dim] // call["chunks"])
-    else:
-        size = call["split_size"]
+    chunks = call.get("chunks")
+    size = call["split_size"] if chunks is None else -(-call.source.shape[dim] // chunks)
     return [(call.source, along(dim, rank, shifted(dim, size * call.output), call.shape))]
 
 
@@ -149,9 +147,9 @@ def rotate(call: Call) -> Reads:
     if turns % 2:
         reads[first], reads[second] = Each(second), Each(first)
     if turns in (1, 2):
-        reads[second] = Window(reads[second].dim, ((shape[second] - 1,),), 1, -1, "cut")  # type: ignore[union-attr]
+        reads[second] = Window(reads[second].dim, ((shape[second] - 1,),), 1, -1, "cut")
     if turns in (2, 3):
-        reads[first] = Window(reads[first].dim, ((shape[first] - 1,),), 1, -1, "cut")  # type: ignore[union-attr]
+        reads[first] = Window(reads[first].dim, ((shape[first] - 1,),), 1, -1, "cut")
     return [(call.source, Axes(tuple(reads), call.shape))]
 
 

@@ -147,9 +147,9 @@ def overlay(call: Call) -> Reads:
     under, over = call.tensors
     shape, strides, offset = call["under"]
     source_shape, source_strides, source_offset = call["over"]
-    if _dense(shape, strides) and _dense(source_shape, source_strides) and offset == source_offset:
-        if math.prod(shape) == math.prod(source_shape):
-            return [(over, Reshape(call.shape))]
+    dense = _dense(shape, strides) and _dense(source_shape, source_strides)
+    if dense and offset == source_offset and math.prod(shape) == math.prod(source_shape):
+        return [(over, Reshape(call.shape))]
     here = _places(shape, strides, offset)
     there = _places(source_shape, source_strides, source_offset)
     size = int(max(here.max(initial=0), there.max(initial=0))) + 1

@@ -168,13 +168,13 @@ def fused_attention(call: Call) -> Reads:
 
 @cost("aten.mm", "aten._scaled_mm", "aten._int_mm", "aten.addmm", "aten._addmm_activation")
 def matrix_product_cost(call: Call) -> int:
-    """rows x inner x columns."""
+    """Rows x inner x columns."""
     return math.prod(call.shape) * call.tensors[-2].shape[1]
 
 
 @cost("aten.bmm", "aten.baddbmm")
 def batched_product_cost(call: Call) -> int:
-    """batch x rows x inner x columns."""
+    """Batch x rows x inner x columns."""
     return math.prod(call.shape) * call.tensors[-2].shape[2]
 
 
@@ -194,7 +194,7 @@ def vector_product_cost(call: Call) -> int:
 def attention_cost(call: Call) -> int:
     """Scores (queries x keys x channels), then their sum of values (queries x keys x value channels), per head."""
     query, key, value = call["query"].shape, call["key"].shape, call["value"].shape
-    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
 @cost("aten._trilinear")
@@ -213,4 +213,4 @@ def fused_attention_cost(call: Call) -> int:
     """Projections in and out, scores and their sum of values."""
     batch, length, width = call["query"].shape
     keys = call["key"].shape[1]
-    return batch * (4 * length * width * width + 2 * length * keys * width)
+    return int(batch * (4 * length * width * width + 2 * length * keys * width))

@@ -29,4 +29,5 @@ def recurrent_stack(call: Call) -> Reads:
 def recurrent_layer_cost(call: Call) -> int:
     """Each step multiplies both weight matrices once."""
     steps, batch, _ = call["input"].shape
-    return steps * batch * (math.prod(call["weight0"].shape) + math.prod(call["weight1"].shape))
+    weights: list[Value] = [call["weight0"], call["weight1"]]
+    return int(steps * batch * sum(math.prod(weight.shape) for weight in weights))

@@ -76,7 +76,7 @@ def canonical(op: str) -> str:
 
 
 def rule(*ops: str) -> Callable[[RuleFunction], RuleFunction]:
-    """File a function as the rule of those operators: which input positions does an output position read?
+    """File a function as the rule of those operators: it tells which input positions an output position reads.
 
     The function takes a `Call` and returns (tensor, relation) pairs; a tensor that is left out is not read. It must be
     pure and must never be too small: where it cannot be exact, answer with `everything`. A second rule for the same

@@ -14,8 +14,8 @@ from perimetry.records import ModuleCall, Network
 from perimetry.rules import reads_nothing
 from perimetry.tracing.calls import references
 from perimetry.tracing.exported import run_exported
-from perimetry.tracing.module_calls import CallLog, followed
 from perimetry.tracing.left_as_found import left_as_found
+from perimetry.tracing.module_calls import CallLog, followed
 from perimetry.tracing.naming import name_layers
 from perimetry.tracing.recorder import How, Recorder, storage_of
 from perimetry.tracing.structure import map_tensors, tensors_in
@@ -127,7 +127,7 @@ def record(model: Any, inputs: Inputs, how: How, name: str) -> Network | None:
         values=tuple(recorder.values),
         nodes=tuple(recorder.nodes),
         calls=calls,
-        layers=name_layers(recorder.values, recorder.nodes, calls, log.finished, depends),
+        layers=name_layers(recorder.nodes, calls, log.finished, depends),
         inputs=tuple(v.index for v in recorder.values if v.kind in ("image", "input")),
         outputs=outputs,
         image_shape=inputs.extents,

@@ -24,7 +24,8 @@ def endpoints(model: Any, image: Any, pattern: str | None = None) -> dict[str, t
 
     Raises `UnknownNameError` where nothing matches the pattern, and what `trace` raises.
 
-    >>> found = endpoints(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(inplace=True)), torch.ones(1, 1, 4, 4))
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(inplace=True))
+    >>> found = endpoints(model, torch.ones(1, 1, 4, 4))
     >>> {name: tuple(tensor.shape) for name, tensor in found.items() if name != "output"}
     {'0': (1, 2, 2, 2), '1': (1, 2, 2, 2)}
     """

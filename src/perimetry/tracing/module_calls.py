@@ -70,12 +70,12 @@ def followed(model: torch.nn.Module, log: CallLog) -> Iterator[None]:
     """Write every call of the model's modules into the log, by hooks that are global and taken off again."""
     paths = {id(module): path for path, module in model.named_modules()}
 
-    def before(module: torch.nn.Module, args: Any) -> None:
+    def before(module: torch.nn.Module, _: Any) -> None:
         path = paths.get(id(module))
         if path is not None:
             log.enter(path, type(module).__name__, training=module.training)
 
-    def after(module: torch.nn.Module, args: Any, output: Any) -> None:
+    def after(module: torch.nn.Module, _: Any, output: Any) -> None:
         if id(module) in paths:
             log.exit(output)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from perimetry.records import Layer, ModuleCall, Node, Value
+from perimetry.records import Layer, ModuleCall, Node
 
 # Operators that only hand on what they were given; they are no layers of their own.
 _COPIES = frozenset(
@@ -15,7 +15,6 @@ _COPIES = frozenset(
 
 
 def name_layers(
-    values: Sequence[Value],
     nodes: Sequence[Node],
     calls: Sequence[ModuleCall],
     finished: Sequence[int],
@@ -50,10 +49,10 @@ def name_layers(
         if position < len(nodes):
             node = nodes[position]
             call = calls[node.call]
-            value = node.outputs[0] if node.outputs else None
+            written = node.outputs[0] if node.outputs else None
             listed = not node.view and node.op not in _COPIES and (not call.leaf or call.parent is None)
-            if listed and value is not None:
+            if listed and written is not None:
                 short = node.op.partition(".")[2].strip("_")
                 span = (node.index, node.index + 1)
-                add(f"{call.path}/{short}", node.op, value, call.index, span, container=False, module=False)
+                add(f"{call.path}/{short}", node.op, written, call.index, span, container=False, module=False)
     return tuple(layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class Operator:
     pointwise: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def describe(func: Any) -> Operator:
     """The facts of an operator overload (an `OpOverload`)."""
     schema = func._schema

@@ -113,7 +113,7 @@ class Recorder(TorchDispatchMode):
         if self._fake is not None and id(tensor) in self._known:
             return self._fake.from_tensor(tensor.detach(), static_shapes=True)
         size, stride = tensor.size(), tensor.stride()
-        if id(tensor) in self._known or self._fake is None and tensor.device.type == "meta":
+        if id(tensor) in self._known or (self._fake is None and tensor.device.type == "meta"):
             return torch.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
         place = (storage_of(tensor), tensor.dtype)
         base = self._memories.get(place)
@@ -155,7 +155,7 @@ class Recorder(TorchDispatchMode):
             return self._run_real(func, operator, args, kwargs, tensors)
         if self._is_known(operator, args, kwargs, tensors):
             return func(*args, **_on_cpu(kwargs))
-        if operator.name in CONTENT_FREE and _small_factory((*args[1:], list(tensors[0].shape)), kwargs):
+        if operator.name in CONTENT_FREE and _small_factory((*args[1:], list(tensors[0].shape))):
             # zeros_like, new_full ...: the contents follow from the shape, so they can be known.
             form = torch.empty((), dtype=tensors[0].dtype).expand(tensors[0].shape)
             return func(form, *args[1:], **_on_cpu(kwargs))
@@ -214,21 +214,21 @@ class Recorder(TorchDispatchMode):
         return func(*_swap(args, swapped), **{name: _swap(item, swapped) for name, item in kwargs.items()})
 
     def _is_known(self, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
-        """True for a call whose results are small constants: it is really computed, and touches nothing of the model."""
+        """True for a call whose results are small constants: it is really computed, and the model is not touched."""
         if not all(self._is_constant(tensor) for tensor in tensors):
             return False
         for name in operator.written:
             target = _argument(operator, args, kwargs, name)
             if isinstance(target, torch.Tensor) and storage_of(target) not in self._constant_storages:
                 return False
-        return bool(tensors) or _small_factory(args, kwargs)
+        return bool(tensors) or _small_factory(args)
 
     def _is_constant(self, tensor: torch.Tensor) -> bool:
         """True for a small tensor whose contents are known and depend on neither the input nor parameters."""
         return (
             not self._stands_for_real(tensor)
             and id(tensor) not in self._stand_ins
-            and self._known.get(id(tensor), ("", ""))[1] != "parameter"
+            and self._known.get(id(tensor), ("", "buffer"))[1] != "parameter"
             and not isinstance(tensor, torch.nn.Parameter)
             and tensor.numel() <= CONSTANT_LIMIT
         )
@@ -390,14 +390,14 @@ def _on_cpu(kwargs: Any) -> Any:
 
 def storage_of(tensor: torch.Tensor) -> int:
     """What tells whether two tensors share memory."""
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _geometry(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    return tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset()
+    return tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset())
 
 
-def _small_factory(args: Any, kwargs: Any) -> bool:
+def _small_factory(args: Any) -> bool:
     """True where a factory call (arange, zeros, full ...) makes a small tensor."""
     count = 1
     for argument in args:
