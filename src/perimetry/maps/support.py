@@ -146,7 +146,7 @@ def push(mask: Mask, relation: Relation, shape: tuple[int, ...]) -> Mask:
 def _push_axes(mask: Mask, relation: Axes, shape: tuple[int, ...]) -> Mask:
     named = [read.dim for read in relation.reads if isinstance(read, Each | Window)]
     others = tuple(dim for dim in range(len(relation.shape)) if dim not in named)
-    mask = mask.any(axis=others) if others else mask
+    mask = np.asarray(mask.any(axis=others)) if others else mask
     position = {dim: place for place, dim in enumerate(sorted(named))}
     order = [position[dim] for dim in named]
     mask = mask.transpose(order) if order else mask.reshape(())
@@ -160,7 +160,7 @@ def _push_axes(mask: Mask, relation: Axes, shape: tuple[int, ...]) -> Mask:
         elif isinstance(read, At):
             here = np.zeros([shape[dim] if d == dim else 1 for d in range(len(shape))], dtype=bool)
             here[(0,) * dim + (read.index,)] = True
-            result = np.logical_and(result, here, dtype=bool)
+            result = result & here
     return result
 
 

@@ -79,8 +79,8 @@ def rule(*ops: str) -> Callable[[RuleFunction], RuleFunction]:
     """File a function as the rule of those operators: it tells which input positions an output position reads.
 
     The function takes a `Call` and returns (tensor, relation) pairs; a tensor that is left out is not read. It must be
-    pure and must never be too small: where it cannot be exact, answer with `everything`. A second rule for the same
-    operator raises `ValueError`.
+    pure and must never be too small: where it cannot be exact, answer with `bound`, which says so. A second rule for
+    the same operator raises `ValueError`.
 
     >>> import perimetry
     >>> from perimetry.rules import Axes, elementwise

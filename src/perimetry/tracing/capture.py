@@ -12,12 +12,13 @@ import torch
 from perimetry.errors import ShapeError, TraceError
 from perimetry.records import ModuleCall, Network
 from perimetry.rules import reads_nothing
+from perimetry.tracing.arguments import storage_of
 from perimetry.tracing.calls import references
 from perimetry.tracing.exported import run_exported
 from perimetry.tracing.left_as_found import left_as_found
 from perimetry.tracing.module_calls import CallLog, followed
 from perimetry.tracing.naming import name_layers
-from perimetry.tracing.recorder import How, Recorder, storage_of
+from perimetry.tracing.recorder import How, Recorder
 from perimetry.tracing.structure import map_tensors, tensors_in
 
 _ORDER: tuple[How, ...] = ("meta", "fake", "real")

@@ -9,8 +9,8 @@ import torch
 
 from perimetry.errors import UnknownNameError
 from perimetry.records import Layer
+from perimetry.tracing.arguments import storage_of
 from perimetry.tracing.capture import Inputs, record, run
-from perimetry.tracing.recorder import storage_of
 from perimetry.tracing.structure import tensors_in
 
 

@@ -22,12 +22,22 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from perimetry.records import Node, Value, ValueRef
+from perimetry.tracing.arguments import (
+    CONSTANT_LIMIT,
+    argument_named,
+    flat_tensors,
+    form_key,
+    geometry_of,
+    makes_little,
+    on_cpu,
+    referring,
+    storage_of,
+    swapped_in,
+)
 from perimetry.tracing.operators import Operator, describe
 
 How = Literal["meta", "fake", "real"]
 
-# Tensors that depend on neither input nor parameters are computed for real up to this many elements.
-CONSTANT_LIMIT = 1 << 20
 
 # Operators that read no more than the form of their first tensor.
 CONTENT_FREE = frozenset(
@@ -139,11 +149,11 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operator = describe(func)
-        tensors = list(_flat_tensors(args, kwargs))
+        tensors = list(flat_tensors(args, kwargs))
         refs = {id(tensor): ValueRef(self.value_of(tensor)) for tensor in tensors}
         if self._before_write is not None and operator.written:
             for name in operator.written:
-                target = _argument(operator, args, kwargs, name)
+                target = argument_named(operator, args, kwargs, name)
                 if isinstance(target, torch.Tensor):
                     self._before_write(target)
         result = self._run(func, operator, args, kwargs, tensors)
@@ -154,19 +164,19 @@ class Recorder(TorchDispatchMode):
         if self.how == "real":
             return self._run_real(func, operator, args, kwargs, tensors)
         if self._is_known(operator, args, kwargs, tensors):
-            return func(*args, **_on_cpu(kwargs))
-        if operator.name in CONTENT_FREE and _small_factory((*args[1:], list(tensors[0].shape))):
+            return func(*args, **on_cpu(kwargs))
+        if operator.name in CONTENT_FREE and makes_little((*args[1:], list(tensors[0].shape))):
             # zeros_like, new_full ...: the contents follow from the shape, so they can be known.
             form = torch.empty((), dtype=tensors[0].dtype).expand(tensors[0].shape)
-            return func(form, *args[1:], **_on_cpu(kwargs))
+            return func(form, *args[1:], **on_cpu(kwargs))
         if operator.name == "aten.index":
             args = (args[0], [part for item in args[1] for part in self._spelt_mask(item)], *args[2:])
-            tensors = list(_flat_tensors(args, kwargs))
+            tensors = list(flat_tensors(args, kwargs))
         swapped: dict[int, torch.Tensor] = {}
         for tensor in tensors:
             if not self._stands_for_real(tensor):
                 swapped[id(tensor)] = self._stand_in(tensor)
-        arguments, keywords = _swap(args, swapped), {k: _swap(v, swapped) for k, v in kwargs.items()}
+        arguments, keywords = swapped_in(args, swapped), {k: swapped_in(v, swapped) for k, v in kwargs.items()}
         if self._fake is not None:
             with self._fake:
                 return func(*arguments, **keywords)
@@ -184,7 +194,7 @@ class Recorder(TorchDispatchMode):
         """Run on meta tensors, remembering the outputs' form: repeated blocks ask the same question many times."""
         if not operator.pure:
             return func(*args, **kwargs)
-        key = _form_key(func, args, kwargs)
+        key = form_key(func, args, kwargs)
         known = self._forms.get(key) if key is not None else None
         if known is None:
             result = func(*args, **kwargs)
@@ -198,7 +208,7 @@ class Recorder(TorchDispatchMode):
     def _run_real(self, func: Any, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
         """Compute, but let the model write into copies of its own tensors only."""
         for name in operator.written:
-            target = _argument(operator, args, kwargs, name)
+            target = argument_named(operator, args, kwargs, name)
             if isinstance(target, torch.Tensor) and storage_of(target) in self._own_storages:
                 place = (storage_of(target), target.dtype)
                 if place not in self._memories:
@@ -211,17 +221,17 @@ class Recorder(TorchDispatchMode):
             copy = self._memories.get((storage_of(tensor), tensor.dtype))
             if copy is not None:
                 swapped[id(tensor)] = copy.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-        return func(*_swap(args, swapped), **{name: _swap(item, swapped) for name, item in kwargs.items()})
+        return func(*swapped_in(args, swapped), **{name: swapped_in(item, swapped) for name, item in kwargs.items()})
 
     def _is_known(self, operator: Operator, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
         """True for a call whose results are small constants: it is really computed, and the model is not touched."""
         if not all(self._is_constant(tensor) for tensor in tensors):
             return False
         for name in operator.written:
-            target = _argument(operator, args, kwargs, name)
+            target = argument_named(operator, args, kwargs, name)
             if isinstance(target, torch.Tensor) and storage_of(target) not in self._constant_storages:
                 return False
-        return bool(tensors) or _small_factory(args)
+        return bool(tensors) or makes_little(args)
 
     def _is_constant(self, tensor: torch.Tensor) -> bool:
         """True for a small tensor whose contents are known and depend on neither the input nor parameters."""
@@ -249,7 +259,7 @@ class Recorder(TorchDispatchMode):
     ) -> None:
         node = len(self.nodes)
         outputs: list[int | None] = []
-        flat = result if isinstance(result, list | tuple) else (result,)
+        flat = result if isinstance(result, list | tuple) else () if result is None else (result,)
         for output in flat:
             if isinstance(output, torch.Tensor):
                 constant = output if self._has_known_contents(output, operator, refs) else None
@@ -268,25 +278,26 @@ class Recorder(TorchDispatchMode):
                 index=node,
                 op=operator.name,
                 func=func,
-                args=tuple(_refer(a, refs) for a in args),
-                kwargs={k: _refer(v, refs) for k, v in kwargs.items()},
+                args=tuple(referring(a, refs) for a in args),
+                kwargs={k: referring(v, refs) for k, v in kwargs.items()},
                 outputs=tuple(outputs),
                 call=self._current_call(),
                 view=operator.view,
-                in_place=bool(operator.written),
+                in_place=bool(operator.written) and len(operator.returned) >= len(outputs),
             )
         )
         if operator.view:
-            source = next(_flat_tensors(args, kwargs), None)
+            source = next(flat_tensors(args, kwargs), None)
             if source is not None:
                 for output in flat:
                     if isinstance(output, torch.Tensor):
                         self._share(source, output)
         elif operator.written:
             for name in operator.written:
-                target = _argument(operator, args, kwargs, name)
+                target = argument_named(operator, args, kwargs, name)
                 if isinstance(target, torch.Tensor):
-                    self._write_through(target, outputs[0] if outputs else None)
+                    place = operator.returned.get(name)
+                    self._write_through(target, None if place is None else outputs[place])
         if self._watch is not None:
             self._watch(node, result)
 
@@ -312,19 +323,19 @@ class Recorder(TorchDispatchMode):
     def _write_through(self, target: torch.Tensor, written: int | None) -> None:
         """After an in-place call, give the target and every tensor that shares its memory their new value."""
         if written is None:
-            # The call returned nothing (running statistics, index_put_): the target itself got a new value.
+            # The call does not hand the target back (running statistics): it got a value of its own.
             written = self._new_value(target, "result", producer=len(self.nodes) - 1)
             self.nodes[-1] = replace(self.nodes[-1], outputs=(*self.nodes[-1].outputs, written))
         self._overwrite(target, written)
         group = self._sharing.get(storage_of(target))
         if group is None:
             return
-        over = _geometry(target)
+        over = geometry_of(target)
         for reference in group:
             other = reference()
             if other is None or other is target:
                 continue
-            under = _geometry(other)
+            under = geometry_of(other)
             if under == over:
                 self._overwrite(other, written)
                 continue
@@ -347,81 +358,3 @@ class Recorder(TorchDispatchMode):
         if self.how != "real" and not known and not self._stands_for_real(tensor):
             tensor = self._stand_in(tensor)
         self._remember(tensor, index)
-
-
-def _flat_tensors(args: Any, kwargs: Any) -> Any:
-    for argument in (*args, *kwargs.values()):
-        if isinstance(argument, torch.Tensor):
-            yield argument
-        elif isinstance(argument, list | tuple):
-            for item in argument:
-                if isinstance(item, torch.Tensor):
-                    yield item
-
-
-def _swap(argument: Any, swapped: dict[int, torch.Tensor]) -> Any:
-    if isinstance(argument, torch.Tensor):
-        return swapped.get(id(argument), argument)
-    if isinstance(argument, list | tuple):
-        return type(argument)(_swap(item, swapped) for item in argument)
-    return argument
-
-
-def _refer(argument: Any, refs: dict[int, ValueRef]) -> Any:
-    if isinstance(argument, torch.Tensor):
-        return refs[id(argument)]
-    if isinstance(argument, list | tuple):
-        return tuple(_refer(item, refs) for item in argument)
-    return argument
-
-
-def _argument(operator: Operator, args: Any, kwargs: Any, name: str) -> Any:
-    position = operator.arguments.index(name)
-    return args[position] if position < len(args) else kwargs.get(name)
-
-
-def _on_cpu(kwargs: Any) -> Any:
-    """Keywords of a factory, with the device that the model took from a stand-in put back to the CPU."""
-    device = kwargs.get("device")
-    if device is not None and torch.device(device).type == "meta":
-        return {**kwargs, "device": torch.device("cpu")}
-    return kwargs
-
-
-def storage_of(tensor: torch.Tensor) -> int:
-    """What tells whether two tensors share memory."""
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _geometry(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    return tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset())
-
-
-def _small_factory(args: Any) -> bool:
-    """True where a factory call (arange, zeros, full ...) makes a small tensor."""
-    count = 1
-    for argument in args:
-        if isinstance(argument, list | tuple):
-            for extent in argument:
-                count *= extent if isinstance(extent, int) else 1
-    numbers = [abs(a) for a in args if isinstance(a, int | float) and not isinstance(a, bool)]
-    return count <= CONSTANT_LIMIT and all(number <= CONSTANT_LIMIT for number in numbers)
-
-
-def _form_key(func: Any, args: Any, kwargs: Any) -> Any:
-    """A hashable description of a call's arguments: forms of tensors, values of the rest; None where that fails."""
-    key = (func, tuple(map(_form, args)), tuple((name, _form(item)) for name, item in kwargs.items()))
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
-
-
-def _form(argument: Any) -> Any:
-    if isinstance(argument, torch.Tensor):
-        return (argument.shape, argument.stride(), argument.dtype)
-    if isinstance(argument, list | tuple):
-        return tuple(map(_form, argument))
-    # 1, 1.0 and True are equal as keys but not as arguments.
-    return (type(argument), argument)
