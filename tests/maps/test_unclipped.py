@@ -145,3 +145,20 @@ def test_fields_of_inner_layers_match_gradients_too() -> None:
     for unit in [(0, 0), (2, 3), (4, 5)]:
         assert torch.equal(perimetry.support(network, "2", unit), oracle.support(unit))
         assert torch.equal(perimetry.support(network, "3", unit), oracle.support(unit))
+
+
+@pytest.mark.parametrize("extent", [8, 16, 64])
+def test_pyramid_on_a_small_image_is_not_global(extent: int) -> None:
+    """Where the coarse level has shrunk to one unit, doubling it is still resampling, not image-level pooling."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 8, 8), nn.Upsample(scale_factor=2)).eval()
+    answer = perimetry.fields(perimetry.trace(model, torch.rand(1, 1, extent, extent)))["output"]
+    assert answer.full is not None and answer.full.size == (8, 8)
+    assert answer.full.stride == (Fraction(4), Fraction(4)) and answer.global_by is None
+
+
+def test_shuffling_a_map_of_one_row_gives_two_units() -> None:
+    """Each row of the shuffled map is a unit of its own, although both see the same pixels."""
+    model = nn.Sequential(nn.Conv2d(1, 4, (4, 1)), nn.PixelShuffle(2)).eval()
+    field = perimetry.fields(perimetry.trace(model, torch.rand(1, 1, 4, 6)))["output"].full
+    assert field is not None and field.units == (2, 12)
+    assert field.clipped((1, 3)).spans == (Span(0, 3), Span(1, 1))
