@@ -20,9 +20,15 @@ class Costs:
     macs: tuple[int, ...]
     activations: tuple[int, ...]
     first_calls: frozenset[int]  # module calls that are the first of their module
+    counted: frozenset[str]  # layers, less the further outputs of a module call
 
     def of(self, layer: Layer) -> Totals:
-        """What one layer costs, its parts included. Parameters count at a module's first call only."""
+        """What one layer costs, its parts included.
+
+        Parameters count at a module's first call only; of a call with several outputs, the first one has the costs.
+        """
+        if layer.name not in self.counted:
+            return Totals(0, 0, 0)
         first, last = layer.nodes
         return Totals(
             self._parameters(layer),
@@ -75,7 +81,9 @@ def costs(network: Network) -> Costs:
         if call.path not in seen:
             seen.add(call.path)
             first.add(call.index)
-    return Costs(network, tuple(accumulate(macs)), tuple(accumulate(activations)), frozenset(first))
+    counted = {(layer.call, layer.nodes, layer.module): layer.name for layer in reversed(network.layers)}
+    running = tuple(accumulate(macs)), tuple(accumulate(activations))
+    return Costs(network, *running, frozenset(first), frozenset(counted.values()))
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -43,7 +43,7 @@ class UnknownNameError(InputError):
     """
 
     def __init__(self, kind: str, name: str, *, known: Iterable[str], advice: str = "") -> None:
-        suggestions = tuple(difflib.get_close_matches(name, list(known), n=3, cutoff=0.6))
+        suggestions = tuple(difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6))
         message = f"unknown {kind} {name!r}"
         if suggestions:
             message += "; did you mean " + " or ".join(repr(each) for each in suggestions) + "?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -175,13 +176,19 @@ def run(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without gradients, without attention's opaque fast path, and with the global random state put back."""
+    """Without gradients, without attention's opaque fast path, and with the global random state put back.
+
+    Fake tensors log a traceback for every operator that fails, although the failure is raised and told as well.
+    """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was_disabled, logger.disabled = logger.disabled, True
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
+        logger.disabled = was_disabled
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
