@@ -182,7 +182,7 @@ def test_functions_of_ones_own():
         ("my_nets:NUMBER", "my_nets:NUMBER is no function but of type int"),
         ("my_nets.deep:net", "no module 'my_nets.deep'"),
         ("broken_nets:net", "importing broken_nets failed: No module named 'not_there_at_all'"),
-        ("no_such_package:net", r"unknown model 'no_such_package:net' \(there is no module 'no_such_package' either\)"),
+        ("no_such_package:net", r"unknown model 'no_such_package:net' \(there is no module 'no_such_package' either"),
     ],
 )
 def test_functions_that_do_not_work(name, message):

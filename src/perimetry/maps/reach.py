@@ -282,6 +282,9 @@ def _reshaped_steps(
         if not alone and i_end - i == j_end - j == 1:
             steps[j] = carried[0]  # a map of one unit still has its stride
             continue
+        if not alone or not any(reach.steps[dim] is not None for dim in alone):
+            # A map of one unit, spread over several by what was beside it (pixel shuffle of one row).
+            steps[wide[0] if wide else j] = IRREGULAR
         for dim in range(j, j_end):
             if bounds.shape[dim + 1] > 1:
                 steps[dim] = infer_step(bounds, dim + 1) or IRREGULAR

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perimetry.geometry import Field
-from perimetry.maps.reach import Reach, concatenate, image_reach, join, pull
+from perimetry.maps.reach import EMPTY, Reach, concatenate, image_reach, join, pull
 from perimetry.maps.summary import FieldSummary, summarise
 from perimetry.records import Layer, Network, Node, UnknownOperator, Value
 from perimetry.rules import Axes, Each, Relation
@@ -156,7 +156,9 @@ def _misalignment(used: list[tuple[Value, Relation]], views: Mapping[int, View])
             strides.add((dims[0] - len(value.shape), value.shape[dims[0]], step.advance / step.period))
             inner = tuple(d for d in range(len(value.shape)) if d != dims[0])
             spans = local[0].bounds[:2].min(axis=tuple(d + 1 for d in inner))
-            centres.append(float(np.mean(spans[0] - spans[1])) / 2)
+            seen = spans[0] < EMPTY
+            if seen.any():
+                centres.append(float(np.mean((spans[0] - spans[1])[seen])) / 2)
         same_grid = len(centres) > 1 and len(strides) == 1
         offsets.append(max(centres) - min(centres) if same_grid else 0.0)
     return tuple(offsets) if any(offset > 1e-6 for offset in offsets) else None

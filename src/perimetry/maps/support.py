@@ -43,7 +43,7 @@ def support(network: Network, layer: str, unit: Sequence[int]) -> torch.Tensor:
     if value not in found.views:  # the image has no influence on it
         _check(tuple(unit), network.values[value].shape[-len(unit) :], layer)
         return torch.zeros(network.image_shape, dtype=torch.bool)
-    masks = {value: _unit_mask(network.values[value], found.views[value], tuple(unit), layer)}
+    masks = {value: unit_mask(network.values[value], found.views[value], tuple(unit), layer)}
     for node in reversed(network.nodes):
         for position, output in enumerate(node.outputs):
             mask = masks.pop(output, None) if output is not None else None
@@ -65,8 +65,10 @@ def support(network: Network, layer: str, unit: Sequence[int]) -> torch.Tensor:
     return torch.from_numpy(image)
 
 
-def _unit_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> Mask:
-    if len(unit) == len(value.shape) and len(unit) != len(view):
+def unit_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> Mask:
+    """The compact mask of the elements that a unit of a layer consists of; see `support` for what a unit is."""
+    dims = map_dimensions(value, view)
+    if len(unit) == len(value.shape) and (dims is None or len(unit) != len(view)):
         _check(unit, value.shape, layer)
         mask = np.zeros(value.shape, dtype=bool)
         mask[unit] = True
@@ -76,7 +78,6 @@ def _unit_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> M
             f"unit {unit} of layer {layer!r} has {len(unit)} indices; expected a position with {len(view)} "
             f"or a full index with {len(value.shape)} (the output's shape is {value.shape})"
         )
-    dims = _map_dimensions(value, view)
     if dims is not None:
         _check(unit, tuple(value.shape[dim] for dim in dims), layer)
         mask = np.ones([1] * len(value.shape), dtype=bool)
@@ -88,7 +89,7 @@ def _unit_mask(value: Value, view: View, unit: tuple[int, ...], layer: str) -> M
     return _composite_mask(value, view, unit, layer)
 
 
-def _map_dimensions(value: Value, view: View) -> list[int] | None:
+def map_dimensions(value: Value, view: View) -> list[int] | None:
     """The dimension that carries each image axis, where the tensor is a map; None for tokens and windows."""
     found = []
     for axis, reaches in enumerate(view):

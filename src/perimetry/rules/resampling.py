@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from perimetry.rules.registry import Call, Reads, rule
-from perimetry.rules.relations import Axes, Bound, Each, Read, Spread, Whole, Window
+from perimetry.rules.relations import Axes, Bound, Each, Read, Whole, Window
 
 Taps = Callable[[Fraction], tuple[int, ...]]
 
@@ -73,9 +73,7 @@ def _resampled(call: Call, position: Callable[[Fraction], Callable[[int], Fracti
     for axis, factor in enumerate(_scales(call, spatial)):
         dim = lead + axis
         inputs, outputs = shape[dim], call.shape[dim]
-        if inputs == 1:
-            reads.append(Spread() if outputs > 1 else Each(dim))
-        elif call.get("align_corners"):
+        if call.get("align_corners"):
             scale = Fraction(inputs - 1, outputs - 1) if outputs > 1 else Fraction(0)
             reads.append(_window(dim, scale, lambda o, scale=scale: o * scale, taps))  # type: ignore[misc]
         else:
@@ -123,9 +121,6 @@ def antialiased(call: Call) -> Reads:
     for axis, factor in enumerate(_scales(call, 2)):
         dim = 2 + axis
         inputs, outputs = call.source.shape[dim], call.shape[dim]
-        if inputs == 1:
-            reads.append(Spread() if outputs > 1 else Each(dim))
-            continue
         scale = Fraction(inputs, outputs)
         if call["align_corners"] and outputs > 1:
             scale = Fraction(inputs - 1, outputs - 1)
