@@ -76,7 +76,9 @@ def pull(reach: Reach, shape: tuple[int, ...], relation: Relation, node: int) ->
         placed = [
             read.dim
             for d, read in enumerate(relation.reads)
-            if isinstance(read, Window) and reach.bounds.shape[d + 1] == 1
+            if isinstance(read, Window)
+            and reach.bounds.shape[d + 1] == 1
+            and (shape[d] == 1 or _skips(read, shape[d], relation.shape[read.dim]))
         ]
         if reach.bounds.size * math.prod(relation.shape[dim] for dim in placed) > LARGEST:
             reach = _coarse(reach, node)
@@ -96,11 +98,20 @@ def pull(reach: Reach, shape: tuple[int, ...], relation: Relation, node: int) ->
     return _pull_gather(reach, shape, relation)
 
 
+@lru_cache(maxsize=1024)
+def _skips(window: Window, inputs: int, outputs: int) -> bool:
+    """True where some output reads nothing, so that outputs have to be told apart even where all inputs are alike."""
+    return bool((read_table(window, inputs, outputs) < 0).all(axis=1).any())
+
+
 def _coarse(reach: Reach, node: int) -> Reach:
     """One hull for all units, where telling them apart would take too much memory."""
     hull = reach.bounds.reshape(4, -1).min(axis=1).reshape(4, *([1] * len(reach.steps)))
     return Reach(
-        hull, (None,) * len(reach.steps), node if reach.global_by is None else reach.global_by, reach.positional
+        hull,
+        (None,) * len(reach.steps),
+        node if reach.global_by is None else reach.global_by,
+        reach.upper_bound or reach.positional,
     )
 
 
