@@ -80,7 +80,8 @@ def _example(model: LoadedModel, given: Any) -> tuple[Any, Photo | None]:
     dtype = image_dtype(model.module)
     if isinstance(given, torch.Tensor) or (isinstance(given, tuple | list | dict) and any(tensors_in(given))):
         for _, tensor in tensors_in(given):
-            if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+            readable = tensor.is_floating_point() and not tensor.is_meta and tensor.layout == torch.strided
+            if readable and not bool(torch.isfinite(tensor).all()):
                 raise InputError("the image holds NaN or infinite values; clean it first")
         return given, None
     if isinstance(given, str | Path | Image.Image):

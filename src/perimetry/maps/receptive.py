@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perimetry.geometry import Field
-from perimetry.maps.reach import EMPTY, Reach, concatenate, image_reach, join, pull
+from perimetry.maps.joining import concatenate, join
+from perimetry.maps.reach import EMPTY, Reach, image_reach, pull
 from perimetry.maps.summary import FieldSummary, summarise
 from perimetry.records import Layer, Network, Node, UnknownOperator, Value
 from perimetry.rules import Axes, Each, Relation

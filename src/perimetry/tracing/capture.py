@@ -16,6 +16,7 @@ from perimetry.rules import reads_nothing
 from perimetry.tracing.arguments import storage_of
 from perimetry.tracing.calls import references
 from perimetry.tracing.exported import run_exported
+from perimetry.tracing.failure import explain
 from perimetry.tracing.left_as_found import left_as_found
 from perimetry.tracing.module_calls import CallLog, followed
 from perimetry.tracing.naming import name_layers
@@ -56,7 +57,7 @@ def trace(
                 return network
         except Exception as error:  # noqa: BLE001 - the user's model may raise anything; the last one is told
             failure = error
-    raise TraceError(explain(failure, inputs, on_meta=on_meta(model))) from failure
+    raise TraceError(explain(failure, inputs.image, on_meta=on_meta(model))) from failure
 
 
 def ready(model: Any) -> Any:
@@ -228,35 +229,3 @@ def _dependence(recorder: Recorder) -> list[bool]:
 
 def _parameter_count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def explain(failure: Exception | None, inputs: Inputs, *, on_meta: bool = False) -> str:
-    """What went wrong, in one sentence, from what torch said."""
-    told = _told(failure)
-    shape = tuple(inputs.image.shape)
-    advice = "check the input's channels and size against what the model was built for"
-    if "embedding" in told or "indices" in told:
-        advice = "the model looks its input up in a table, so it takes tokens, not an image"
-    elif "Calculated output size" in told or "Kernel size can't be greater" in told or "too small" in told:
-        advice = "the image is too small for this network; give a larger size"
-    elif "Guard failed" in told or "rong image" in told or "doesn't match model" in told:
-        advice = "the model takes one size only; give that one"
-    elif "channels" in told:
-        advice = "give an image with the number of channels that the first layer expects"
-    elif "should be the same" in told or "same dtype" in told:
-        advice = f"the image is {inputs.image.dtype}; give it the type of the model's weights"
-    elif on_meta:
-        advice = "the model is on the meta device; if it looks at values, load it on the CPU"
-    return f"the model does not run on an input of shape {shape}: {told[:500]}; {advice}"
-
-
-def _told(failure: Exception | None) -> str:
-    """The essence of torch's message: without what TorchScript and torch.fx tell of their own code."""
-    if failure is None:
-        return "it looks at values that a run on shapes alone does not have"
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    if lines and "TorchScript interpreter" in lines[0]:
-        # Some errors lose their text on the way through TorchScript's interpreter.
-        lines = ["an operator inside the TorchScript program failed"] if lines[-1].endswith("Error:") else lines[-1:]
-    message = " ".join(lines).partition(" While executing %")[0]
-    return message or type(failure).__name__

@@ -10,7 +10,8 @@ import torch
 from perimetry.errors import InputError, TraceError, UnknownNameError
 from perimetry.records import Layer
 from perimetry.tracing.arguments import storage_of
-from perimetry.tracing.capture import Inputs, explain, on_meta, ready, record, run
+from perimetry.tracing.capture import Inputs, on_meta, ready, record, run
+from perimetry.tracing.failure import explain
 from perimetry.tracing.structure import tensors_in
 
 
@@ -36,7 +37,7 @@ def endpoints(model: Any, image: Any, pattern: str | None = None) -> dict[str, t
     try:
         network = record(model, inputs, "real", "")
     except Exception as error:  # the user's model may raise anything
-        raise TraceError(explain(error, inputs)) from error
+        raise TraceError(explain(error, inputs.image)) from error
     assert network is not None, "a real run knows everything"
     wanted = [layer for layer in network.layers if pattern is None or fnmatch.fnmatchcase(layer.name, pattern)]
     if not wanted:
