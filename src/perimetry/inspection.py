@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import index
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from perimetry.costs import costs
 from perimetry.errors import InputError, ShapeError, TrainingModeError
 from perimetry.maps import LayerFields, layer_fields, walk
 from perimetry.models import LoadedModel, load_model
-from perimetry.records import ClassScore, Layer, LayerRecord, ModelRecord, Network, Photo
+from perimetry.models.loaded import image_axes, image_dtype, of_module
+from perimetry.records import ClassScore, Layer, LayerRecord, ModelRecord, Network, Photo, Value
 from perimetry.tracing import trace
+from perimetry.tracing.capture import ready
+from perimetry.tracing.structure import tensors_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas
-    from PIL import Image
 
     Model = torch.nn.Module | LoadedModel | str
-    ImageOrSize = int | tuple[int, int] | torch.Tensor | Image.Image | str | Path
+    Example = torch.Tensor | tuple[Any, ...] | list[torch.Tensor] | Mapping[str, Any]
+    ImageOrSize = int | tuple[int, ...] | Example | Image.Image | str | Path
 
 
 def inspect(
@@ -32,7 +36,9 @@ def inspect(
 
     model: a module in eval mode, a name such as "torchvision:resnet50", a `LoadedModel`, or a list of these.
     image_or_size: pixels of a square, (H, W), an image batch (N, C, H, W), or a photo (a path or a Pillow image, which
-    a trained classifier also classifies); without it, the size the model is made for (224 for a bare module).
+    a trained classifier also classifies); without it, the size the model is made for (224 for a bare module). For
+    models in one or three dimensions a size is (L,) or (D, H, W); those with several inputs take a tuple of arguments
+    or a dict of keywords, as `trace` does.
     name: what to call a bare module in the result; its class, without.
 
     Raises `TrainingModeError` for a model whose batch norms are in training mode, `ShapeError`, `TraceError` or
@@ -48,62 +54,64 @@ def inspect(
         raise InputError("expected at least one model, got an empty list")
     records, photo = [], None
     for each in models:
-        loaded = _loaded(each, image_or_size, name)
+        loaded = _loaded(each, name)
         example, shown = _example(loaded, image_or_size)
         records.append(_model_record(loaded, example, shown is not None))
         photo = photo or shown
     return Inspection(tuple(records), photo)
 
 
-def _loaded(model: Model, image_or_size: Any, name: str | None) -> LoadedModel:
+def _loaded(model: Any, name: str | None) -> LoadedModel:
     if isinstance(model, str):
-        model = load_model(model)
-    elif not isinstance(model, LoadedModel):
-        if not isinstance(model, torch.nn.Module):
-            raise InputError(
-                f"expected a torch.nn.Module, a model's name or a LoadedModel, got {type(model).__name__}; "
-                "to trace a function use perimetry.trace"
-            )
-        label = name or type(model).__name__
-        model = LoadedModel(label, label, model, channels=_first_channels(model))
-        model = replace(model, mean=model.mean[: model.channels], std=model.std[: model.channels])
-    if isinstance(image_or_size, int) and not isinstance(image_or_size, bool):
-        image_or_size = (image_or_size, image_or_size)
-    if isinstance(image_or_size, tuple) and len(image_or_size) == 2:
-        if not all(isinstance(extent, int) and extent > 0 for extent in image_or_size):
-            raise ShapeError(f"expected a size in pixels such as 224 or (224, 320), got {image_or_size}")
-        model = replace(model, input_size=image_or_size, resize=None)
-    return model
+        return load_model(model)
+    if isinstance(model, LoadedModel):
+        return model
+    if not isinstance(model, torch.nn.Module):
+        hint = "give its .module()" if hasattr(model, "graph_signature") else "to trace a function use perimetry.trace"
+        raise InputError(
+            f"expected a torch.nn.Module, a model's name or a LoadedModel, got {type(model).__name__}; {hint}"
+        )
+    module = ready(model)
+    return of_module(name or type(module).__name__, module)
 
 
-def _first_channels(model: torch.nn.Module) -> int:
-    """How many channels the first convolution takes; 3 where there is none."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d):
-            return module.in_channels
-    return 3
+def _example(model: LoadedModel, given: Any) -> tuple[Any, Photo | None]:
+    """What to trace the model with (on the meta device when only a size is given), and the photo to show."""
+    dtype = image_dtype(model.module)
+    if isinstance(given, torch.Tensor) or (isinstance(given, tuple | list | dict) and any(tensors_in(given))):
+        for _, tensor in tensors_in(given):
+            readable = tensor.is_floating_point() and not tensor.is_meta and tensor.layout == torch.strided
+            if readable and not bool(torch.isfinite(tensor).all()):
+                raise InputError("the image holds NaN or infinite values; clean it first")
+        return given, None
+    if isinstance(given, str | Path | Image.Image):
+        image, photo = model.photo(given)
+        return image.to(dtype).expand(model.batch, -1, -1, -1), photo
+    size = model.input_size if given is None else _size(given, image_axes(model.module))
+    return torch.empty(model.batch, model.channels, *size, device="meta", dtype=dtype), None
 
 
-def _example(model: LoadedModel, image_or_size: Any) -> tuple[torch.Tensor, Photo | None]:
-    """The image batch to trace with (on the meta device when only its size is given), and the photo to show."""
-    if isinstance(image_or_size, torch.Tensor):
-        has_values = image_or_size.is_floating_point() and image_or_size.device.type != "meta"
-        if has_values and not bool(torch.isfinite(image_or_size).all()):
-            raise InputError("the image holds NaN or infinite values; clean it first")
-        return image_or_size, None
-    if image_or_size is None or isinstance(image_or_size, int | tuple):
-        return torch.empty(1, model.channels, *model.input_size, device="meta"), None
-    if isinstance(image_or_size, bool):
-        raise InputError("expected an image or a size, got a boolean")
-    return model.photo(image_or_size)
+def _size(given: Any, axes: int) -> tuple[int, ...]:
+    """The extents of the image's axes; one number stands for all of them."""
+    extents = tuple(given) if isinstance(given, tuple | list) else (given,) * axes
+    try:
+        whole = tuple(map(index, extents))
+    except TypeError:
+        whole = ()
+    if not 1 <= len(whole) <= 3 or min(whole) < 1 or any(isinstance(extent, bool) for extent in extents):
+        raise ShapeError(
+            "expected a size in pixels such as 224 or (224, 320), an image batch (N, C, H, W) as a tensor, or a photo "
+            f"(a path or a Pillow image), got {given!r:.200}"
+        )
+    return whole
 
 
-def _model_record(model: LoadedModel, image: torch.Tensor, is_photo: bool) -> ModelRecord:
+def _model_record(model: LoadedModel, images: Any, is_photo: bool) -> ModelRecord:
     module = model.module
     _check_mode(module, model.name)
-    example: Any = image
-    if model.takes == "list":
-        example = (list(image) if image.ndim == 4 else [image],)
+    example = images
+    if model.takes == "list" and isinstance(images, torch.Tensor):
+        example = (list(images) if images.ndim == 4 else [images],)
     network = trace(module, example, name=model.name)
     found = walk(network)
     told = layer_fields(found)
@@ -111,14 +119,18 @@ def _model_record(model: LoadedModel, image: torch.Tensor, is_photo: bool) -> Mo
     rows = tuple(_row(network, layer, told, spent.of(layer)) for layer in network.layers)
     return ModelRecord(
         model=model.name,
-        input=tuple(image.shape),
+        input=tuple(images.shape) if isinstance(images, torch.Tensor) else _image(network).shape,
         image_shape=network.image_shape,
         layers=rows,
         totals=spent.totals(),
         unknown=found.unknown_operators(),
-        classes=_classes(model, image) if is_photo and model.trained else (),
+        classes=_classes(model, images) if is_photo and model.trained else (),
         notes=_notes(network),
     )
+
+
+def _image(network: Network) -> Value:
+    return next(value for value in network.values if value.kind == "image")
 
 
 def _check_mode(module: torch.nn.Module, name: str) -> None:
@@ -169,8 +181,8 @@ def _classes(model: LoadedModel, image: torch.Tensor) -> tuple[ClassScore, ...]:
 def _notes(network: Network) -> tuple[str, ...]:
     if network.captured == "real":
         return (
-            "captured from a real run, because the model's control flow looks at the data: "
-            "another image may take another way",
+            "captured from a real run, because shapes alone did not tell what the model does: another image may take "
+            "another way, and what left PyTorch on the way (numbers, NumPy arrays) is not followed",
         )
     return ()
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import perimetry
 from oracles import GradientOracle, hull, positive, read_module
 from perimetry.geometry import Span
+from perimetry.maps.reach import _coarse, image_reach
 
 
 class Pyramid(nn.Module):
@@ -162,3 +163,30 @@ def test_shuffling_a_map_of_one_row_gives_two_units() -> None:
     field = perimetry.fields(perimetry.trace(model, torch.rand(1, 1, 4, 6)))["output"].full
     assert field is not None and field.units == (2, 12)
     assert field.clipped((1, 3)).spans == (Span(0, 3), Span(1, 1))
+
+
+def test_fields_on_a_large_image_are_those_on_a_small_one() -> None:
+    """The guard against large arrays took the size of the map for that of its compact bounds: all became the image."""
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(3, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3, padding=1)).eval()
+    small, large = (
+        perimetry.fields(perimetry.trace(model.to_empty(device="cpu"), torch.empty(1, 3, side, side, device="meta")))
+        for side in (256, 16384)
+    )
+    for name, told in small.items():
+        assert told.full is not None
+        assert large[name].full is not None
+        assert not large[name].upper_bound
+        assert (large[name].full.size, large[name].full.stride, large[name].full.start) == (
+            told.full.size,
+            told.full.stride,
+            told.full.start,
+        ), name
+
+
+def test_a_hull_given_up_twice_is_still_marked_as_an_upper_bound() -> None:
+    """The second operator that found too many units to tell apart dropped the mark of the first."""
+    reach = image_reach(4, 3, 8)
+    once = _coarse(reach, 1)
+    assert once.upper_bound
+    assert _coarse(once, 2).upper_bound

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+import perimetry
 from perimetry.report.html import inspection_fragment, inspection_page
 from report.synthetic import HOSTILE_SCRIPT, awkward_network, photo, residual_network
 
@@ -343,3 +345,13 @@ def test_a_traced_network_is_drawn_as_it_was_computed(open_page):
         for position in ((3.3, 60.2), (40.6, 20.9)):
             page.point(*position)
             check_drawing(page, row.local_field, tuple(map(nearest, row.local_field.axes, position, (48, 72))))
+
+
+def test_every_negative_start_has_a_true_minus(open_page):
+    """Of several starts only the first did in the figure, and none in the table."""
+    record = perimetry.inspect(torch.nn.Conv2d(3, 4, (3, 7), padding=(1, 3)).eval(), 32).models[0]
+    page = open_page(inspection_page([record], None))
+    page.select("output")
+    assert "−1, −3" in page.test("readout").inner_text()
+    assert page.tab.locator("table", has_text="−1, −3").count() == 1
+    assert "-3" not in page.tab.inner_text("main")

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from perimetry.geometry import Field
-from perimetry.maps.reach import EMPTY, Reach, concatenate, image_reach, join, pull
+from perimetry.maps.joining import concatenate, join
+from perimetry.maps.reach import EMPTY, Reach, image_reach, pull
 from perimetry.maps.summary import FieldSummary, summarise
 from perimetry.records import Layer, Network, Node, UnknownOperator, Value
 from perimetry.rules import Axes, Each, Relation
 from perimetry.tracing.calls import reads_of, references
+
+# A run on shapes alone fails where a model leaves PyTorch (NumPy); a real run goes on, with nothing to follow.
+_NO_WAY = "no recorded operator leads from the image to here"
 
 View = tuple[tuple[Reach, ...], ...]  # per image axis, the reaches whose hull is what the units see
 
@@ -175,6 +179,9 @@ def layer_fields(found: Walk) -> dict[str, LayerFields]:
             node = network.nodes[found.unknown[layer.value]]
             reason = f"no rule for operator {node.op} at {places.of(node)!r}"
             result[layer.name] = LayerFields(None, None, None, False, False, reason, None)
+            continue
+        if network.captured == "real" and not network.depends[layer.value]:
+            result[layer.name] = LayerFields(None, None, None, False, False, _NO_WAY, None)
             continue
         summary = summaries.of(layer.value)
         result[layer.name] = LayerFields(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -37,6 +38,10 @@ def support(network: Network, layer: str, unit: Sequence[int]) -> torch.Tensor:
     """
     found = walk(network)
     value = network.layer(layer).value
+    try:
+        unit = tuple(map(operator.index, unit))
+    except TypeError:
+        raise InputError(f"expected a unit such as (3, 4), whole numbers, got {unit!r}") from None
     if value in found.unknown:
         node = network.nodes[found.unknown[value]]
         raise InputError(f"layer {layer!r} depends on {node.op}, which has no rule; add one with @perimetry.rule")

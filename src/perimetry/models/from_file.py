@@ -12,12 +12,13 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from perimetry.errors import FileError
-from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel
+from perimetry.models.loaded import LoadedModel, normalisation, of_module
 
 SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 MAX_BYTES = 4 * 2**30
@@ -102,27 +103,31 @@ def _exported(name: str, path: Path, members: Iterable[str]) -> LoadedModel:
         module = program.module()
     for part in module.modules():
         part.training = False  # eval() is refused here: the mode was fixed on export
-    shape = _image_shape(program)
-    channels, height, width = shape if shape else (3, 224, 224)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
+    batch, channels, height, width = _image_shape(program) or (1, 3, 224, 224)
+    mean, std = normalisation(channels)
     return LoadedModel(
         name=name,
         resolved=str(path),
         module=module,
         input_size=(height, width),
         channels=channels,
+        batch=batch,
         mean=mean,
         std=std,
     )
 
 
-def _image_shape(program: torch.export.ExportedProgram) -> tuple[int, int, int] | None:
-    """(C, H, W) of the example that the program was exported with."""
-    arguments = (program.example_inputs or ((), {}))[0]
-    for argument in arguments:
-        if isinstance(argument, torch.Tensor) and argument.ndim == 4:
-            _, channels, height, width = argument.shape
-            return channels, height, width
+def _image_shape(program: torch.export.ExportedProgram) -> tuple[int, int, int, int] | None:
+    """(N, C, H, W) of the image that the program was exported with; N is 1 where the program takes any."""
+    arguments, keywords = program.example_inputs or ((), {})
+    names = program.graph_signature.user_inputs
+    traced = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    for name, example in zip(names, (*arguments, *keywords.values()), strict=False):
+        if isinstance(example, torch.Tensor) and example.ndim == 4:
+            batch, channels, height, width = example.shape
+            form = traced.get(str(name))
+            fixed = form is None or isinstance(form.shape[0], int)
+            return batch if fixed else 1, channels, height, width
     return None
 
 
@@ -171,7 +176,7 @@ def _torchscript(name: str, path: Path) -> LoadedModel:
             module = torch.jit.load(path, map_location="cpu")
         except Exception as error:  # a damaged archive fails anywhere inside torch
             raise FileError(f"{path} could not be loaded as TorchScript: {_reason(error)}") from error
-    return LoadedModel(name=name, resolved=str(path), module=module.eval())
+    return replace(of_module(name, module.eval()), resolved=str(path))
 
 
 def _reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from perimetry.errors import InputError, UnknownNameError
-from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel
+from perimetry.models.loaded import LoadedModel, of_module
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -57,9 +57,7 @@ def build(name: str, function: Callable[[], object]) -> LoadedModel:
         raise InputError(f"{name}(), called without arguments, failed with {told}") from error
     if not isinstance(found, torch.nn.Module):
         raise InputError(f"{name}() returned a {type(found).__name__}; expected a torch.nn.Module")
-    channels = _channels(found)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
-    return LoadedModel(name=name, resolved=name, module=found.eval(), channels=channels, mean=mean, std=std)
+    return of_module(name, found.eval())
 
 
 def _import(path: str, name: str) -> object:
@@ -74,11 +72,3 @@ def _import(path: str, name: str) -> object:
         raise InputError(f"importing {path} failed: {error}") from error
     except Exception as error:  # the user's code may raise anything
         raise InputError(f"importing {path} failed with {type(error).__name__}: {error}") from error
-
-
-def _channels(module: torch.nn.Module) -> int:
-    """Channels of the image: those of the first convolution that the model holds, 3 where it has none."""
-    for part in module.modules():
-        if isinstance(part, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)):
-            return part.in_channels
-    return 3

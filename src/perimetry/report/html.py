@@ -202,7 +202,10 @@ def _row(index: int, layer: LayerRecord, model: ModelRecord, sources: Sequence[s
         output=Cell(output_text(layer, model), count),
         local=Cell("?" if local is None else bound + size_text(local), area),
         stride=Cell("?" if local is None else stride_text(local), step),
-        start=Cell("?" if local is None else start_text(local), None if local is None else min(local.start, default=0)),
+        start=Cell(
+            "?" if local is None else start_text(local).replace("-", "−"),
+            None if local is None else min(local.start, default=0),
+        ),
         full=Cell(full_text, full_text),
         global_mark=f"[{sources.index(layer.global_by) + 1}]" if _made_global(layer) else "",
         parameters=Cell(quantity(layer.parameters) if layer.parameters else "", layer.parameters),

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import torch
 
-from perimetry.errors import ShapeError, TraceError
+from perimetry.errors import InputError, ShapeError, TraceError
 from perimetry.records import ModuleCall, Network
 from perimetry.rules import reads_nothing
 from perimetry.tracing.arguments import storage_of
 from perimetry.tracing.calls import references
 from perimetry.tracing.exported import run_exported
+from perimetry.tracing.failure import explain
 from perimetry.tracing.left_as_found import left_as_found
 from perimetry.tracing.module_calls import CallLog, followed
 from perimetry.tracing.naming import name_layers
@@ -47,16 +48,34 @@ def trace(
     >>> network.image_shape, network.layers[-1].name
     ((32, 32), 'output')
     """
-    inputs = Inputs(example, image_axes)
+    model, inputs = ready(model), Inputs(example, image_axes)
     failure: Exception | None = None
-    for how in _ORDER:
+    for how in _ORDER[:1] if on_meta(model) else _ORDER:
         try:
             network = record(model, inputs, how, name)
             if network is not None:
                 return network
         except Exception as error:  # noqa: BLE001 - the user's model may raise anything; the last one is told
             failure = error
-    raise TraceError(_explain(failure, inputs)) from failure
+    raise TraceError(explain(failure, inputs.image, on_meta=on_meta(model))) from failure
+
+
+def ready(model: Any) -> Any:
+    """The model to run: of what `torch.compile` returned the module inside, whose operators and names are wanted.
+
+    Raises `InputError` for lazy layers, which would take the sizes of the example for good.
+    """
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, torch.nn.Module) and any(map(torch.nn.parameter.is_lazy, model.parameters())):
+        raise InputError("the model has lazy layers without sizes yet; run it once on an image, then trace it")
+    return model
+
+
+def on_meta(model: Any) -> bool:
+    """True for a model that has tensors on the meta device, so that nothing can be computed with it."""
+    if not isinstance(model, torch.nn.Module):
+        return False
+    return any(tensor.is_meta for tensor in itertools.chain(model.parameters(), model.buffers()))
 
 
 class Inputs:
@@ -158,9 +177,10 @@ def run(
         known.update({id(tensor): (key, "parameter") for key, tensor in model.named_parameters()})
     recorder = Recorder(how, known, storages, lambda: log.current(), watch=watch, before_write=before_write)
     log = CallLog(lambda: len(recorder.nodes), recorder.value_of, on_exit=on_exit)
-    args, kwargs = inputs.prepared(recorder)
     kept = left_as_found(model) if isinstance(model, torch.nn.Module) else contextlib.nullcontext()
-    with kept, _quiet(), recorder:
+    with kept, _quiet(), contextlib.ExitStack() as recording:
+        args, kwargs = inputs.prepared(recorder)
+        recording.enter_context(recorder)
         if isinstance(model, torch.fx.GraphModule):
             outputs = run_exported(model, args, kwargs, log)
         elif isinstance(model, torch.nn.Module):
@@ -178,6 +198,7 @@ def run(
 def _quiet() -> Iterator[None]:
     """Without gradients, without attention's opaque fast path, and with the global random state put back.
 
+    Inside `torch.inference_mode` the dispatcher would hand over operators before they are taken apart (aten.conv2d).
     Fake tensors log a traceback for every operator that fails, although the failure is raised and told as well.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -185,7 +206,7 @@ def _quiet() -> Iterator[None]:
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.inference_mode(mode=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         logger.disabled = was_disabled
@@ -208,19 +229,3 @@ def _dependence(recorder: Recorder) -> list[bool]:
 
 def _parameter_count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _explain(failure: Exception | None, inputs: Inputs) -> str:
-    """What went wrong, in one sentence, from what torch said."""
-    told = " ".join(str(failure).split()) or type(failure).__name__
-    shape = tuple(inputs.image.shape)
-    advice = "check the input's channels and size against what the model was built for"
-    if "embedding" in told or "indices" in told:
-        advice = "the model looks its input up in a table, so it takes tokens, not an image"
-    elif "Calculated output size" in told or "Kernel size can't be greater" in told or "too small" in told:
-        advice = "the image is too small for this network; give a larger size"
-    elif "Guard failed" in told or "rong image" in told or "doesn't match model" in told:
-        advice = "the model takes one size only; give that one"
-    elif "channels" in told:
-        advice = "give an image with the number of channels that the first layer expects"
-    return f"the model does not run on an input of shape {shape}: {told[:500]}; {advice}"

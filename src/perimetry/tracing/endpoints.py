@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from perimetry.errors import UnknownNameError
+from perimetry.errors import InputError, TraceError, UnknownNameError
 from perimetry.records import Layer
 from perimetry.tracing.arguments import storage_of
-from perimetry.tracing.capture import Inputs, record, run
+from perimetry.tracing.capture import Inputs, on_meta, ready, record, run
+from perimetry.tracing.failure import explain
 from perimetry.tracing.structure import tensors_in
 
 
@@ -22,15 +23,21 @@ def endpoints(model: Any, image: Any, pattern: str | None = None) -> dict[str, t
     pattern: a glob that names must match, such as "layer*" or "*.relu"; None asks for all.
     Outputs are as they were when the layer returned them: later in-place operators do not change them.
 
-    Raises `UnknownNameError` where nothing matches the pattern, and what `trace` raises.
+    Raises `UnknownNameError` where nothing matches the pattern, `InputError` where the image or the model is on the
+    meta device, and what `trace` raises.
 
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(inplace=True))
     >>> found = endpoints(model, torch.ones(1, 1, 4, 4))
     >>> {name: tuple(tensor.shape) for name, tensor in found.items() if name != "output"}
     {'0': (1, 2, 2, 2), '1': (1, 2, 2, 2)}
     """
-    inputs = Inputs(image)
-    network = record(model, inputs, "real", "")
+    model, inputs = ready(model), Inputs(image)
+    if inputs.image.is_meta or on_meta(model):
+        raise InputError("expected an image and a model with contents, got tensors on the meta device (shapes only)")
+    try:
+        network = record(model, inputs, "real", "")
+    except Exception as error:  # the user's model may raise anything
+        raise TraceError(explain(error, inputs.image)) from error
     assert network is not None, "a real run knows everything"
     wanted = [layer for layer in network.layers if pattern is None or fnmatch.fnmatchcase(layer.name, pattern)]
     if not wanted:

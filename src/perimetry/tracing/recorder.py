@@ -89,7 +89,8 @@ class Recorder(TorchDispatchMode):
 
     def add_input(self, tensor: torch.Tensor, kind: Literal["image", "input"], name: str) -> torch.Tensor:
         """Register an input; returns the tensor that the model must be called with."""
-        stand_in = tensor if self.how == "real" else self._make_stand_in(tensor)
+        # A real run gets a copy: models may write into their input, and the example is the user's.
+        stand_in = tensor.detach().clone() if self.how == "real" else self._make_stand_in(tensor)
         index = self._new_value(stand_in, kind, name)
         if kind == "image":
             self.image_indices.add(index)
@@ -103,12 +104,14 @@ class Recorder(TorchDispatchMode):
             return found
         name, kind = self._known.get(id(tensor), ("", "constant"))
         # A constant that was made on the device of a stand-in: its contents were never stored.
-        self.lost_contents = self.lost_contents or (self.how == "meta" and tensor.device.type == "meta")
+        made_here = kind == "constant" and tensor.device.type == "meta"
+        self.lost_contents = self.lost_contents or (self.how == "meta" and made_here)
         return self._new_value(tensor, kind, name)
 
     def _new_value(self, tensor: torch.Tensor, kind: Any, name: str = "", *, producer: int | None = None) -> int:
         index = len(self.values)
-        own = tensor if kind in ("parameter", "buffer", "constant") else None
+        # A model that was built on the meta device has tensors of its own, but no contents that a rule could look at.
+        own = tensor if kind in ("parameter", "buffer", "constant") and tensor.device.type != "meta" else None
         self.values.append(Value(index, kind, tuple(tensor.shape), tensor.dtype, name, producer, own))
         self._remember(tensor, index)
         return index

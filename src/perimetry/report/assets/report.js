@@ -76,7 +76,7 @@
     return element;
   }
 
-  const minus = (number) => String(number).replace("-", "\u2212");
+  const minus = (number) => String(number).replaceAll("-", "\u2212");
   const span = (low, high) => (high < low ? "none" : low === high ? minus(low) : `${minus(low)} to ${minus(high)}`);
 
   function press(group, name, value) {
