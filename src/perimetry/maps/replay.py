@@ -72,9 +72,7 @@ def run_node(node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.
         index = node.outputs[0]
         assert index is not None
         return {index: values[node.args[0].index]}
-    result = node.func(
-        *(_given(a, values) for a in node.args), **{k: _given(v, values) for k, v in node.kwargs.items()}
-    )
+    result = node.func(*(given(a, values) for a in node.args), **{k: given(v, values) for k, v in node.kwargs.items()})
     flat = result if isinstance(result, list | tuple) else () if result is None else (result,)
     made = {index: output for index, output in zip(node.outputs, flat, strict=False) if index is not None}
     if len(node.outputs) > len(flat):
@@ -82,11 +80,12 @@ def run_node(node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.
     return made
 
 
-def _given(argument: Any, values: Mapping[int, torch.Tensor]) -> Any:
+def given(argument: Any, values: Mapping[int, torch.Tensor]) -> Any:
+    """A recorded argument with tensors in place of references; lists for tuples, the CPU for the meta device."""
     if isinstance(argument, ValueRef):
         return values[argument.index]
     if isinstance(argument, tuple):
-        return [_given(item, values) for item in argument]
+        return [given(item, values) for item in argument]
     if isinstance(argument, torch.device) and argument.type == "meta":
         return torch.device("cpu")
     return argument
