@@ -89,7 +89,8 @@ class Plan:
         for node in self.dependent():
             rule = self.tiles.get(node.index)
             held = 0
-            for index in {*needs(node), *(i for i in node.outputs if i is not None)}:
+            made = [rule.output] if rule is not None else [i for i in node.outputs if i is not None]
+            for index in {*needs(node), *made}:
                 value = network.values[index]
                 if network.depends[index]:
                     held += int(value.bytes * (self._share(index) if rule is not None else 1.0))

@@ -104,7 +104,9 @@ def occlude(
     measured = None
     if largest > 0:
         centre = _centre(target, network.image_shape)
-        measured = measure(_spread(changes, grid), centre=centre, threshold=SHARE, field_box=target.clipped)
+        measured = measure(
+            _spread(changes, grid, network.image_shape), centre=centre, threshold=SHARE, field_box=target.clipped
+        )
     return UnitMap(
         model=subject.name,
         unit=target.name,
@@ -123,7 +125,7 @@ def occlude(
             "seed": seed,
             "positions": len(grid.tops) * len(grid.lefts),
             "positions_run": int(work.touched.sum()),
-            "saving_limit": work.saving,
+            "saving_limit": float(work.saving),
             "batch": work.batch,
             "largest_change": largest,
             "largest_error": error,
@@ -315,10 +317,9 @@ def _change(outputs: Any, base: Any, kind: Change) -> np.ndarray[Any, np.dtype[n
     return changes
 
 
-def _spread(changes: Any, grid: Grid) -> Any:
-    """The magnitude of change per pixel of the covered area: the mean over the patches that cover it."""
-    height, width = grid.tops[-1] + grid.patch[0], grid.lefts[-1] + grid.patch[1]
-    total, covers = np.zeros((height, width)), np.zeros((height, width))
+def _spread(changes: Any, grid: Grid, image_shape: tuple[int, ...]) -> Any:
+    """The magnitude of change per pixel of the image: the mean over the patches that cover it, 0 where none does."""
+    total, covers = np.zeros(image_shape), np.zeros(image_shape)
     for i, top in enumerate(grid.tops):
         for j, left in enumerate(grid.lefts):
             box = (slice(top, top + grid.patch[0]), slice(left, left + grid.patch[1]))

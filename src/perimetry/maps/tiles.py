@@ -259,9 +259,8 @@ def assemble(
     last = base.ndim == 4 and tile.dims == (2, 3)
     inside = all(top >= 0 and top + height <= extents[0] for top in tops)
     inside = inside and all(left >= 0 and left + width <= extents[1] for left in lefts)
-    made = torch.empty(shape, dtype=base.dtype, device=base.device)
-    if last:
-        made = made.contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format
+    made = torch.empty(shape, dtype=base.dtype, device=base.device, memory_format=order)
     if not inside:
         made.fill_(fill)
     size = tile.data.shape[row_dim], tile.data.shape[column_dim]
