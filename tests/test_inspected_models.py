@@ -74,11 +74,12 @@ def test_inspecting_in_inference_mode() -> None:
 
 def test_a_compiled_model_keeps_its_own_names() -> None:
     model = small()
-    compiled = torch.compile(model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = perimetry.inspect(compiled, 32)
+        found = perimetry.inspect(torch.compile(model), 32)
+        parts = perimetry.inspect(nn.Sequential(*map(torch.compile, model)).eval(), 32)
     assert found.models == perimetry.inspect(model, 32).models
+    assert parts.layer("2").field.size == (7, 7)
 
 
 def test_a_lazy_model_is_refused_and_stays_lazy() -> None:
@@ -184,6 +185,7 @@ def test_a_torchscript_file_tells_its_channels_and_type(tmp_path: Path) -> None:
     found = perimetry.inspect(save_script(small(1).half(), tmp_path / "gray_half.pt"), 32)
     assert found.models[0].input == (1, 1, 32, 32)
     assert [row.field.size for row in found if row.op == "aten.convolution"] == [(3, 3), (7, 7)]
+    assert "named after their operators" in found.models[0].notes[0]
 
 
 def test_an_error_inside_torchscript_is_told_without_its_code(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _model_record(model: LoadedModel, images: Any, is_photo: bool) -> ModelRecor
         totals=spent.totals(),
         unknown=found.unknown_operators(),
         classes=_classes(model, images) if is_photo and model.trained else (),
-        notes=_notes(network),
+        notes=_notes(network, module),
     )
 
 
@@ -178,13 +178,16 @@ def _classes(model: LoadedModel, image: torch.Tensor) -> tuple[ClassScore, ...]:
     )
 
 
-def _notes(network: Network) -> tuple[str, ...]:
+def _notes(network: Network, module: torch.nn.Module) -> tuple[str, ...]:
+    notes = []
     if network.captured == "real":
-        return (
+        notes.append(
             "captured from a real run, because shapes alone did not tell what the model does: another image may take "
-            "another way, and what left PyTorch on the way (numbers, NumPy arrays) is not followed",
+            "another way, and what left PyTorch on the way (numbers, NumPy arrays) is not followed"
         )
-    return ()
+    if isinstance(module, torch.jit.ScriptModule):
+        notes.append("TorchScript does not tell which module runs: layers are named after their operators")
+    return tuple(notes)
 
 
 @dataclass(frozen=True, repr=False)

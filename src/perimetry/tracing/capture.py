@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -199,14 +200,21 @@ def _quiet() -> Iterator[None]:
     """Without gradients, without attention's opaque fast path, and with the global random state put back.
 
     Inside `torch.inference_mode` the dispatcher would hand over operators before they are taken apart (aten.conv2d).
-    Fake tensors log a traceback for every operator that fails, although the failure is raised and told as well.
+    Fake tensors log a traceback for every operator that fails, although the failure is raised and told as well. Parts
+    that were compiled warn of our global hooks, which do not mind.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        with torch.inference_mode(mode=False), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            torch.inference_mode(mode=False),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
             yield
     finally:
         logger.disabled = was_disabled
