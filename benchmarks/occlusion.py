@@ -10,17 +10,23 @@ same. "folded" is a full forward with batch norms folded, channels last.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# benchmarks/inspect.py must not stand in the way of the standard library's `inspect`, which others import.
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _HERE]
+
+# ruff: noqa: E402  the imports must come after
 import argparse
 import json
 import os
 import platform
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torchvision

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from perimetry.images import load_photo
     from perimetry.inspection import Inspection, inspect
     from perimetry.maps import fields, support
+    from perimetry.maps.effective import effective_field, effective_fields
+    from perimetry.maps.measurement import UnitMap
+    from perimetry.maps.occlusion import occlude
     from perimetry.models import LoadedModel, list_models, load_model
     from perimetry.records import LayerRecord, ModelRecord, Network, Photo
     from perimetry.rules import cost, rule
@@ -51,6 +54,9 @@ _HOMES = {
     "images": ("load_photo",),
     "inspection": ("Inspection", "inspect"),
     "maps": ("fields", "support"),
+    "maps.effective": ("effective_field", "effective_fields"),
+    "maps.measurement": ("UnitMap",),
+    "maps.occlusion": ("occlude",),
     "models": ("LoadedModel", "list_models", "load_model"),
     "records": ("LayerRecord", "ModelRecord", "Network", "Photo"),
     "rules": ("cost", "rule"),
@@ -76,16 +82,20 @@ __all__ = [
     "Span",
     "TraceError",
     "TrainingModeError",
+    "UnitMap",
     "UnknownNameError",
     "WeightsError",
     "__version__",
     "cost",
+    "effective_field",
+    "effective_fields",
     "endpoints",
     "fields",
     "inspect",
     "list_models",
     "load_model",
     "load_photo",
+    "occlude",
     "rule",
     "support",
     "trace",

@@ -18,6 +18,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 # Pillow reads more, but some of its readers start other programs (EPS) or serve no photos.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _WHITE = (255, 255, 255, 255)
 
@@ -29,6 +30,14 @@ def sample_photo() -> Path:
     'chelsea.jpg'
     """
     return Path(__file__).parent / "assets" / "chelsea.jpg"
+
+
+def photos_in(folder: str | Path) -> list[Path]:
+    """The photos in a folder (not below), in the order of their names; raises `FileError` where there is none."""
+    found = sorted(each for each in Path(folder).iterdir() if each.suffix.lower() in _SUFFIXES and each.is_file())
+    if not found:
+        raise FileError(f"there is no photo in {folder} (looked for {', '.join(_SUFFIXES)})")
+    return found
 
 
 def load_photo(

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perimetry.cli import outputs, terminal
+from perimetry.cli.loading import named_model
 from perimetry.cli.options import Options, image_size, positive
 from perimetry.errors import InputError, PerimetryError, UnknownNameError
 from perimetry.report.visible import SORT_KEYS
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import argparse
 
     from perimetry.inspection import Inspection
-    from perimetry.models import LoadedModel
     from perimetry.records import ModelRecord
 
 _EPILOG = """\
@@ -77,9 +76,6 @@ def _inspect(options: argparse.Namespace) -> Inspection:
     import perimetry
     from perimetry.images import sample_photo
 
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # where `package.module:function` is looked for, after what is installed
     records: list[ModelRecord] = []
     photo = None
     names: list[str | None] = options.models or [None]
@@ -89,7 +85,7 @@ def _inspect(options: argparse.Namespace) -> Inspection:
     for number, name in enumerate(names, start=1):
         terminal.progress(f"[{number}/{len(names)}] {name or 'EfficientNet-Lite0 (no model was named)'}")
         try:
-            model = _load(name, options)
+            model = named_model(name, weights=options.weights, size=options.size)
             found = perimetry.inspect(model, model.input_size if image is None else image)
         except PerimetryError as error:
             if len(names) > 1:
@@ -98,15 +94,6 @@ def _inspect(options: argparse.Namespace) -> Inspection:
         records += found.models
         photo = photo or found.photo
     return perimetry.Inspection(models=tuple(records), photo=photo)
-
-
-def _load(name: str | None, options: argparse.Namespace) -> LoadedModel:
-    from perimetry.models import load_model
-
-    model = load_model(name, weights=options.weights)
-    if options.size is None:
-        return model
-    return replace(model, input_size=options.size, resize=None)
 
 
 def _listed(result: Inspection, pattern: str | None) -> Inspection:

@@ -18,6 +18,7 @@ from perimetry.errors import FileError, PerimetryError, UnknownNameError
 
 COMMANDS = {
     "inspect": "what every layer of a model sees, and what it costs",
+    "map": "what one unit really sees, by gradient or by occlusion",
     "models": "list the models that can be named",
     "doctor": "say what is installed and what is missing",
 }

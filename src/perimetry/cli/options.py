@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -66,3 +67,50 @@ def positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text[:9]) > 0:
         return int(text[:9])
     raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+
+
+def region(text: str) -> tuple[int, int, int, int]:
+    """A part of the image: top, left, bottom, right, in pixels from 0.
+
+    >>> region("0,32,64,96")
+    (0, 32, 64, 96)
+    """
+    parts = text.split(",")
+    if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts):
+        top, left, bottom, right = (int(part[:9]) for part in parts)
+        if top < bottom and left < right:
+            return top, left, bottom, right
+    raise argparse.ArgumentTypeError(
+        f"expected TOP,LEFT,BOTTOM,RIGHT in pixels with TOP < BOTTOM and LEFT < RIGHT, like 0,32,64,96, got {text!r}"
+    )
+
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{ending}": base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for ending, base in (("b", 1000), ("ib", 1024))
+}
+
+
+def byte_count(text: str) -> int:
+    """A number of bytes: "2GiB" (2 x 1024^3), "500MB" (500 x 1000^2), or a plain number.
+
+    >>> byte_count("2GiB"), byte_count("1.5 kB"), byte_count("4096")
+    (2147483648, 1500, 4096)
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?) ?([a-z]*)", text.strip().lower(), re.ASCII)
+    count = float(match[1]) * _UNITS.get(match[2], 0) if match else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes like 2GiB or 500MB, got {text!r}")
+    return int(count)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0.
+
+    >>> whole("0")
+    0
+    """
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")

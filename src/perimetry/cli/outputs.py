@@ -42,23 +42,28 @@ def write(target: str, text: str) -> None:
     """Write the text to stdout or to a file, which holds the old content or all of the new, never a part."""
     if target == STDOUT:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        return
+    else:
+        write_bytes(target, text.encode("utf-8"))
+
+
+def write_bytes(target: str, content: bytes) -> None:
+    """Write to a file, which holds the old content or all of the new, never a part."""
     path = Path(os.path.realpath(target))
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device has no content to keep
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
         else:
-            _replace(path, text)
+            _replace(path, content)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:

@@ -88,6 +88,11 @@ def occlude(
     example = next(images)
     network = trace(subject.module, example, name=subject.name)
     target = find_target(walk(network), unit or network.layers[-1].name)
+    if network.values[target.value].shape[0] != 1:
+        raise InputError(
+            f"layer {target.layer!r} keeps windows or regions on its first axis, {network.values[target.value].shape}; "
+            "ask for the layer that puts them together again"
+        )
     grid = _grid(example, _pair(patch, "patch"), _pair(stride, "stride"), region)
     kind = _kind(value, target)
     filling = _filling(fill, example, grid.patch, seed)
