@@ -79,6 +79,18 @@ class Plan:
         depends = self.program.network.depends
         return (node for node in self.program.nodes if any(i is not None and depends[i] for i in node.outputs))
 
+    def alike_first(self, positions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The positions ordered so that those with windows of the same sizes follow each other.
+
+        A batch takes the largest window of its patches for all of them, so that unlike ones would waste work.
+        """
+        windows = [self.reached[rule.output] for rule in self.tiles.values()]
+        if not windows:
+            return list(positions)
+        rows = np.stack([at.rows[:, 1] - at.rows[:, 0] for at in windows], axis=1).tolist()
+        columns = np.stack([at.columns[:, 1] - at.columns[:, 0] for at in windows], axis=1).tolist()
+        return sorted(positions, key=lambda position: (rows[position[0]], columns[position[1]], position))
+
     def batch_within(self, memory: int, largest: int, positions: int) -> int:
         """How many patches fit into that many bytes at once, by what the widest operator holds; a power of two.
 

@@ -242,7 +242,7 @@ class _Work:
         self._grid, self._filling, self._target = grid, filling, target
         self.touched = plan.touched()
         everywhere = [(i, j) for i in range(len(grid.tops)) for j in range(len(grid.lefts))]
-        self._positions = [position for position in everywhere if self.touched[position]]
+        self._positions = plan.alike_first([position for position in everywhere if self.touched[position]])
         self.saving = plan.saving(everywhere)
         self.batch = plan.batch_within(memory, LARGEST_BATCH, len(self._positions))
         wide = None
