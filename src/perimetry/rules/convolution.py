@@ -8,14 +8,16 @@ from perimetry.records import Value
 from perimetry.rules.registry import Call, Reads, cost, rule
 from perimetry.rules.relations import Axes, Bound, Each, Read, Whole, Window, window
 
-
-@rule(
+_CONVOLUTIONS = (
     "aten.convolution",
     "aten._convolution",
     "aten.cudnn_convolution",
     "aten.mkldnn_convolution",
     "aten.convolution_overrideable",
 )
+
+
+@rule(*_CONVOLUTIONS)
 def convolution(call: Call) -> Reads:
     """Windows along space, all channels of the group, the same sample."""
     source, weight = call["input"], call["weight"]
@@ -65,13 +67,7 @@ def transposed_window(dim: int, kernel: int, stride: int, padding: int, dilation
     return Window(dim, tuple(phases), period=stride, advance=1)
 
 
-@cost(
-    "aten.convolution",
-    "aten._convolution",
-    "aten.cudnn_convolution",
-    "aten.mkldnn_convolution",
-    "aten.convolution_overrideable",
-)
+@cost(*_CONVOLUTIONS)
 def convolution_cost(call: Call) -> int:
     """Each weight is used once per output position (per input position when transposed) and sample."""
     source, weight = call["input"], call["weight"]
