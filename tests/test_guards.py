@@ -55,16 +55,17 @@ MAY_IMPORT = {
     "errors": set(),
     "geometry": {"errors"},
     "records": {"errors", "geometry"},
+    "files": {"errors"},
     "rules": FACTS,
     "tracing": FACTS | {"rules"},
-    "maps": FACTS | {"rules", "tracing", "images", "models"},
+    "maps": FACTS | {"files", "rules", "tracing", "images", "models"},
     "costs": FACTS | {"rules", "tracing"},
     "probes": FACTS | {"rules", "tracing"},
     "images": FACTS,
     "models": FACTS | {"images"},
     "report": FACTS,
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
-    "cli": FACTS | {"images", "models", "report", "inspection", "tracing", "maps"},
+    "cli": FACTS | {"files", "images", "models", "report", "inspection", "tracing", "maps"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from perimetry.cli import outputs, terminal
 from perimetry.cli.loading import named_model
 from perimetry.cli.options import Options, byte_count, image_size, region, whole
 from perimetry.errors import InputError
+from perimetry.files import write_whole
 
 if TYPE_CHECKING:
     import argparse
@@ -81,14 +81,11 @@ def run(words: Sequence[str]) -> int:
     if options.json:
         outputs.write(options.json, found.to_json())
     if options.npz:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "map.npz"
-            found.save_npz(file)
-            outputs.write_bytes(options.npz, file.read_bytes())
+        found.save_npz(options.npz)
     if options.png:
         from perimetry.report.map_image import map_png
 
-        outputs.write_bytes(options.png, map_png(found, model.photo(photos[0])[1]))
+        write_whole(options.png, map_png(found, model.photo(photos[0])[1]))
     for target in (options.json, options.npz, options.png):
         if target not in (None, outputs.STDOUT):
             terminal.progress(f"wrote {target}")

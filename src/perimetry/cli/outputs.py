@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-import stat
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from perimetry.errors import InputError
+from perimetry.files import write_whole
 from perimetry.report.numbers import plain
 
 STDOUT = "-"
@@ -43,38 +42,7 @@ def write(target: str, text: str) -> None:
     if target == STDOUT:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
-        write_bytes(target, text.encode("utf-8"))
-
-
-def write_bytes(target: str, content: bytes) -> None:
-    """Write to a file, which holds the old content or all of the new, never a part."""
-    path = Path(os.path.realpath(target))
-    try:
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device has no content to keep
-            path.write_bytes(content)
-        else:
-            _replace(path, content)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # it can only be read by setting it
-    os.umask(mask)
-    return mask
+        write_whole(target, text.encode("utf-8"))
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from perimetry.errors import FileError, InputError
+from perimetry.files import write_whole
 
 SAVE_EVERY = 5.0  # seconds
 
@@ -57,12 +58,7 @@ class Checkpoint:
         """Write the results now."""
         if self._path is None:
             return
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, key=np.array(self._key), done=np.array(done), results=results)
-            temporary.replace(self._path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot write {self._path}: {error.strerror}") from error
+        content = io.BytesIO()
+        np.savez(content, key=np.array(self._key), done=np.array(done), results=results)
+        write_whole(self._path, content.getvalue())
         self._saved = time.monotonic()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perimetry.errors import FileError, InputError, ShapeError
+from perimetry.files import write_whole
 from perimetry.geometry import AxisField, Box, Field, Span
 from perimetry.maps.targets import Target
 
@@ -207,7 +206,7 @@ class UnitMap:
         }
         for place, axis in enumerate(self.target.field.axes):
             arrays[f"field_bounds_{place}"] = np.asarray(axis.bounds, dtype=np.int64).reshape(-1, 4)
-        _replace(Path(os.path.realpath(path)), _npz(arrays))
+        write_whole(path, _npz(arrays))
 
 
 def load_npz(path: str | Path) -> UnitMap:
@@ -324,22 +323,3 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
             np.lib.format.write_array(inner, array, allow_pickle=False)
             file.writestr(entry, inner.getvalue())
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a directory")
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)  # it can only be read by setting it
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

@@ -61,12 +61,12 @@ def find_target(found: Walk, name: str) -> Target:
     if view is None:
         raise InputError(f"the image has no influence on layer {layer!r}; ask for another layer")
     shape = value.shape
-    field = summarise(view, shape, network.image_shape).full
-    local = summarise(view, shape, network.image_shape).local
+    seen = summarise(view, shape, network.image_shape)
+    field = seen.full
     # A vector of scores has no positions; everything else has a unit for each combination of the field's.
     is_vector = len(shape) <= 2 and map_dimensions(value, view) is None
     if unit is None and not is_vector:
-        unit = tuple(count // 2 for count in local.units)
+        unit = tuple(count // 2 for count in seen.local.units)
     mask = np.ones([1] * len(shape), dtype=bool) if unit is None else unit_mask(value, view, unit, layer)
     mask = np.broadcast_to(mask, shape)[0].copy() if shape else np.ones((1,), dtype=bool)
     if channel is not None:

@@ -1,0 +1,46 @@
+"""Writing files whole: a file holds its old content or all of the new, never a part."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from perimetry.errors import InputError
+
+
+def write_whole(target: str | Path, content: bytes) -> None:
+    """Replace a file in one step, by way of a temporary one beside it; a link's own target is replaced.
+
+    A pipe or a device has no content to keep and is written as it is. Raises `InputError` where that cannot be done.
+    """
+    path = Path(os.path.realpath(target))
+    if path.is_dir():
+        raise InputError(f"cannot write {target}: it is a directory")
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            path.write_bytes(content)
+        else:
+            _replace(path, content)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
