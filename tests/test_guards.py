@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "probes": FACTS | {"rules", "tracing"},
     "images": FACTS,
     "models": FACTS | {"images"},
+    "metrics": FACTS,
     "report": FACTS,
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
     "cli": FACTS | {"files", "images", "models", "report", "inspection", "tracing", "maps"},

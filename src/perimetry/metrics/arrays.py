@@ -1,0 +1,27 @@
+"""Arrays and tensors in one form, checked where they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perimetry.errors import InputError
+
+
+def as_array(given: Any, name: str) -> npt.NDArray[Any]:
+    """An array, or a tensor of any device, as a NumPy array.
+
+    Raises `InputError` for what holds no numbers, and for NaN.
+
+    >>> as_array([[0, 1], [1, 0]], "truth").shape
+    (2, 2)
+    """
+    detach = getattr(given, "detach", None)
+    array = np.asarray(given if detach is None else detach().cpu().numpy())
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"expected {name} as numbers, got {array.dtype}")
+    if array.dtype.kind == "f" and bool(np.isnan(array).any()):
+        raise InputError(f"{name} holds NaN ({int(np.isnan(array).sum())} of {array.size}); clean it first")
+    return array
