@@ -18,14 +18,17 @@ import numpy as np
 import torch
 
 from perimetry.errors import InputError, ShapeError, UnknownNameError
+from perimetry.maps.batching import batches
 from perimetry.maps.checkpoint import Checkpoint
-from perimetry.maps.incremental import Plan, Runner, Wide, make_plan
+from perimetry.maps.incremental import Runner
 from perimetry.maps.measurement import UnitMap, measure
+from perimetry.maps.plan import Plan, make_plan
 from perimetry.maps.receptive import walk
 from perimetry.maps.replay import ancestors, replay, starting_values
 from perimetry.maps.subject import image_stream, loaded
 from perimetry.maps.targets import Target, find_target
 from perimetry.maps.tiles import Tile
+from perimetry.maps.wide import Wide
 from perimetry.records import Network
 from perimetry.tracing import trace
 
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from perimetry.maps.subject import Model
 
 Change = Literal["signed", "absolute", "relative", "l2", "argmax"]
-LARGEST_BATCH = 64
 DEFAULT_MEMORY = 1 << 30
 SHARE = 0.1  # of the largest change: what counts as answered to
 Progress = Callable[[int, int], None]
@@ -242,9 +244,10 @@ class _Work:
         self._grid, self._filling, self._target = grid, filling, target
         self.touched = plan.touched()
         everywhere = [(i, j) for i in range(len(grid.tops)) for j in range(len(grid.lefts))]
-        self._positions = plan.alike_first([position for position in everywhere if self.touched[position]])
+        self._positions = [position for position in everywhere if self.touched[position]]
         self.saving = plan.saving(everywhere)
-        self.batch = plan.batch_within(memory, LARGEST_BATCH, len(self._positions))
+        self._batches = batches(plan, self._positions, memory)
+        self.batch = max(map(len, self._batches), default=0)
         wide = None
         if not plan.windows_only and self._positions:
             shape = (self.batch, *image.shape[1:])
@@ -261,15 +264,17 @@ class _Work:
         """The target's elements for every grid position: (grid rows, grid columns, elements)."""
         elements = len(self._target.elements)
         results = kept.load((len(self._positions), elements))
-        for begin in range(kept.done, len(self._positions), self.batch):
-            chosen = self._positions[begin : begin + self.batch]
+        for batch in self._batches:
+            if batch.stop <= kept.done:
+                continue
+            chosen = [self._positions[place] for place in batch]
             # A network recorded on a batch takes that many, so the last batch is filled up.
             full = chosen + [chosen[-1]] * (self.batch - len(chosen) if self._runner.wide is not None else 0)
             output = self._runner.run(full, self._patches(full))
-            results[begin : begin + len(chosen)] = self._read(output)[: len(chosen)].float().cpu().numpy()
-            kept.save(results, begin + len(chosen))
+            results[batch.start : batch.stop] = self._read(output)[: len(chosen)].float().cpu().numpy()
+            kept.save(results, batch.stop)
             if progress is not None:
-                progress(begin + len(chosen), len(self._positions))
+                progress(batch.stop, len(self._positions))
         kept.finish(results, len(self._positions))
         base = self._target.of(self.uncovered)[0].float().cpu().numpy()
         everywhere = np.broadcast_to(base, (*self.touched.shape, elements)).copy()

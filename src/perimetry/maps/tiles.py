@@ -1,302 +1,206 @@
-"""Tiles: windows of a map, one per patch, and which operators can run on them.
+"""Tiles: for each patch of a batch the window of a map that it changes, as rows of one table.
 
-An operator runs on windows where its relation reads rows and columns by windows of one phase (or in place) and it does
-not care how large the map is: convolution, pooling, constant padding, and everything that is position by position.
+Windows of one batch differ in size. A table with a row per position (its columns are the channels) holds them without
+padding, and reading it by index is all that cutting, pasting and padding take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from perimetry.maps.program import Program, needs, without_writing
-from perimetry.maps.replay import given
-from perimetry.records import Network, Node, Value
-from perimetry.rules import Axes, Each, Relation, Window
-from perimetry.tracing.calls import call_of, reads_of
-from perimetry.tracing.operators import describe
-
-Values = Mapping[int, torch.Tensor]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A window of a map for each patch of a batch.
+class Frame:
+    """Where a tensor keeps the positions of a map.
 
-    data: the map's dimensions, with the batch of patches in place of the single sample and the window's extent in
-    place of the map's; tops, lefts: where each window begins; dims: the dimensions of rows and columns.
+    dims: its dimensions of rows and of columns, or the one that holds both in row-major order. extents: how many rows
+    and columns the map has.
     """
 
-    data: torch.Tensor
-    tops: list[int]
-    lefts: list[int]
-    dims: tuple[int, int]
+    dims: tuple[int, ...]
+    extents: tuple[int, int]
+
+    def table(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor as a table with a row for each position."""
+        moved = tensor.movedim(self.dims, tuple(range(len(self.dims))))
+        return moved.reshape(math.prod(moved.shape[: len(self.dims)]), -1)
+
+    def tensor(self, table: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """A table as a tensor of that shape, but with 1 x rows of the table in place of the map's extents."""
+        rest = [extent for dim, extent in enumerate(shape) if dim not in self.dims]
+        lead = (1, len(table)) if len(self.dims) == 2 else (len(table),)
+        return table.reshape(*lead, *rest).movedim(tuple(range(len(self.dims))), self.dims)
+
+    def reshaped(self, shape: Sequence[int], new: Sequence[int]) -> Frame | None:
+        """The frame of the same elements in the same order under another shape; None where rows and columns are mixed.
+
+        >>> Frame((1, 2), (4, 6)).reshaped((1, 4, 6, 32), (24, 32)).dims
+        (0,)
+        """
+        inner = math.prod(shape[self.dims[-1] + 1 :])
+        for dim, extent in enumerate(new):
+            if extent == math.prod(self.extents) and math.prod(new[dim + 1 :]) == inner:
+                return Frame((dim,), self.extents)
+            if tuple(new[dim : dim + 2]) == self.extents and math.prod(new[dim + 2 :]) == inner:
+                return Frame((dim, dim + 1), self.extents)
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Where the windows of a batch lie on a map: first row and column, height and width, each (patches,).
+
+    A window without rows or columns is empty. begins: the table's row at which each window begins. patches, rows,
+    columns: of each row of the table, which patch it belongs to and which position of the map it is.
+    """
+
+    tops: Ints
+    lefts: Ints
+    heights: Ints
+    widths: Ints
+    begins: Ints = field(init=False)
+    patches: Ints = field(init=False)
+    rows: Ints = field(init=False)
+    columns: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = self.heights * self.widths
+        begins = np.concatenate(([0], np.cumsum(sizes)))
+        patches = np.repeat(np.arange(len(sizes)), sizes)
+        local = np.arange(begins[-1]) - begins[patches]
+        widths = self.widths[patches]
+        object.__setattr__(self, "begins", begins)
+        object.__setattr__(self, "patches", patches)
+        object.__setattr__(self, "rows", self.tops[patches] + local // widths)
+        object.__setattr__(self, "columns", self.lefts[patches] + local % widths)
+
+    @classmethod
+    def between(cls, rows: Ints, columns: Ints) -> Windows:
+        """The windows from first to last row, and first to last column, each (patches, 2)."""
+        heights, widths = rows[:, 1] - rows[:, 0] + 1, columns[:, 1] - columns[:, 0] + 1
+        empty = (heights < 1) | (widths < 1)
+        return cls(rows[:, 0], columns[:, 0], np.where(empty, 0, heights), np.where(empty, 0, widths))
+
+    def __len__(self) -> int:
+        """How many rows the table has."""
+        return int(self.begins[-1])
+
+    def index(self, patches: Ints, rows: Ints, columns: Ints) -> Ints:
+        """The table's row of each patch's position (arrays that broadcast); -1 outside the patch's window."""
+        down, across = rows - self.tops[patches], columns - self.lefts[patches]
+        inside = (down >= 0) & (down < self.heights[patches]) & (across >= 0) & (across < self.widths[patches])
+        return np.where(inside, self.begins[patches] + down * self.widths[patches] + across, -1)
+
+    def flat(self, extents: tuple[int, int]) -> Ints:
+        """Each row's position on a map of those extents, counted row by row."""
+        return self.rows * extents[1] + self.columns
+
+
+@dataclass(slots=True)
+class Tile:
+    """What a batch of patches makes of one value.
+
+    table: (rows of the windows, channels); windows: where they lie; frame, shape: of the value they are parts of.
+    """
+
+    table: torch.Tensor
+    windows: Windows
+    frame: Frame
+    shape: tuple[int, ...]
+    _change: torch.Tensor | None = None
+
+    def change(self, base: Unchanged, value: int) -> torch.Tensor:
+        """The table minus the unchanged map's, and a row of zeros below: what is outside a window did not change."""
+        if self._change is None:
+            rows = len(self.windows)
+            made = self.table.new_empty((rows + 1, self.table.shape[1]))
+            places = as_index(self.windows.flat(self.frame.extents), made)
+            torch.index_select(base.table(value), 0, places, out=made[:rows])
+            torch.sub(self.table, made[:rows], out=made[:rows])
+            made[rows] = 0
+            self._change = made
+        return self._change
+
+    def within(self, windows: Windows, base: Unchanged, value: int) -> torch.Tensor:
+        """The table of other windows: the unchanged map, and this tile where the two overlap."""
+        if windows is self.windows:
+            return self.table
+        made = base.rows(value, windows)
+        places = windows.index(self.windows.patches, self.windows.rows, self.windows.columns)
+        inside = places >= 0
+        if inside.all():
+            made.index_copy_(0, as_index(places, made), self.table)
+        else:
+            kept = self.table.index_select(0, as_index(np.flatnonzero(inside), made))
+            made.index_copy_(0, as_index(places[inside], made), kept)
+        return made
 
     def elements(self, base: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
         """Elements of the whole map, by flat indices into one sample: (patches, elements).
 
-        base: the unchanged map, which holds what lies outside a window.
+        base: the unchanged value, which holds what lies outside a window.
         """
-        places = torch.unravel_index(torch.tensor(wanted), base.shape[1:])
-        index: list[torch.Tensor] = [torch.arange(len(self.tops))[:, None]]
-        inside = torch.ones((len(self.tops), len(wanted)), dtype=torch.bool)
-        for dim, place in enumerate(places, start=1):
-            if dim in self.dims:
-                begins = torch.tensor(self.tops if dim == self.dims[0] else self.lefts)
-                moved = place[None] - begins[:, None]
-                inside &= (moved >= 0) & (moved < self.data.shape[dim])
-                index.append(moved.clamp(0, self.data.shape[dim] - 1))
-            else:
-                index.append(place[None])
-        unchanged = base[0].reshape(-1)[torch.tensor(wanted)]
-        return torch.where(inside.to(base.device), self.data[tuple(index)], unchanged)
+        sample = base.shape[1:] if self.frame.dims[0] > 0 else base.shape
+        places = np.unravel_index(np.asarray(wanted), sample)
+        dims = [dim - (len(base.shape) - len(sample)) for dim in self.frame.dims]
+        position = np.ravel_multi_index([places[dim] for dim in dims], [sample[dim] for dim in dims])
+        others = [dim for dim in range(len(sample)) if dim not in dims]
+        channel = np.zeros_like(position)
+        if others:
+            channel = np.ravel_multi_index([places[dim] for dim in others], [sample[dim] for dim in others])
+        rows, columns = np.divmod(position, self.frame.extents[1])
+        patches = np.arange(len(self.windows.tops))[:, None]
+        index = self.windows.index(patches, rows[None], columns[None])
+        unchanged = base.reshape(-1)[as_index(np.asarray(wanted), base)].expand(len(index), -1)
+        flat = as_index(np.maximum(index, 0) * self.table.shape[1] + channel, base)
+        if not len(self.windows):
+            return unchanged.clone()
+        return torch.where(as_index(index, base) >= 0, self.table.reshape(-1)[flat], unchanged)
+
+    def dense(self, base: torch.Tensor) -> torch.Tensor:
+        """The whole maps of all patches, along the first dimension: the unchanged one with each window pasted over."""
+        patches, positions = len(self.windows.tops), math.prod(self.frame.extents)
+        table = self.frame.table(base)
+        made = table.new_empty((patches * positions, table.shape[1]))
+        made.view(patches, *table.shape).copy_(table)
+        places = self.windows.patches * positions + self.windows.flat(self.frame.extents)
+        made.index_copy_(0, as_index(places, made), self.table)
+        if self.frame.dims[0] == 0:
+            return made.reshape(-1, *base.shape[1:])
+        rest = [extent for dim, extent in enumerate(base.shape) if dim not in self.frame.dims][1:]
+        lead = self.frame.extents if len(self.frame.dims) == 2 else (positions,)
+        split = made.reshape(patches, *lead, *rest)
+        return split.movedim(tuple(range(1, 1 + len(lead))), self.frame.dims)
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A map that an operator reads: how its rows and columns are read, and which dimensions they are."""
+class Unchanged:
+    """The values of the unchanged run; those that are maps also as tables."""
 
-    value: int
-    reads: tuple[Each | Window, Each | Window]
-    dims: tuple[int, int]
+    def __init__(self, values: Mapping[int, torch.Tensor], frames: Mapping[int, Frame]) -> None:
+        self.values = values
+        self.frames = frames
+        self._tables: dict[int, torch.Tensor] = {}
 
+    def table(self, value: int) -> torch.Tensor:
+        """A row for each position of the map, its channels along the row."""
+        if value not in self._tables:
+            self._tables[value] = self.frames[value].table(self.values[value]).contiguous()
+        return self._tables[value]
 
-@dataclass(frozen=True, slots=True)
-class TileRule:
-    """How a node runs on windows.
-
-    output: the value it makes; dims: its rows and columns; fill: what stands beyond the map's border.
-    run: from the operands' windows (and the unchanged values, for weights) to the output's windows.
-    """
-
-    output: int
-    dims: tuple[int, int]
-    operands: tuple[Operand, ...]
-    fill: float
-    run: Callable[[Sequence[torch.Tensor], Values], torch.Tensor]
+    def rows(self, value: int, windows: Windows) -> torch.Tensor:
+        """A new table of windows of the unchanged map."""
+        table = self.table(value)
+        return table.index_select(0, as_index(windows.flat(self.frames[value].extents), table))
 
 
-# Operators that are position by position along rows and columns whatever else they do, and take any extent.
-_ANY_EXTENT = frozenset(
-    f"aten.{name}"
-    for name in (
-        "native_batch_norm",
-        "cat",
-        "clone",
-        "_to_copy",
-        "native_dropout",
-        "permute",
-        "transpose",
-        "native_layer_norm",
-        "_softmax",
-        "_log_softmax",
-        "hardswish",
-        "glu",
-        "_prelu_kernel",
-        "prelu",
-        "mean",
-        "amax",
-        "sum",
-        "alias",
-        "detach",
-    )
-)
-
-
-def tile_rule(ready: Program, node: Node, dims: Mapping[int, tuple[int, int]]) -> TileRule | None:
-    """How a node runs on windows of the maps it reads; None where it needs full maps."""
-    network = ready.network
-    fold = ready.folds.get(node.index)
-    output = fold.output if fold is not None else node.outputs[0]
-    reads = reads_of(network, node, 0)
-    if output is None or reads is None or node.func is None:
-        return None
-    changed = [(value, relation) for value, relation in reads if network.depends[value.index]]
-    operands = [_operand(value, relation, dims) for value, relation in changed]
-    found = [operand for operand in operands if operand is not None]
-    if not found or len(found) < len(operands) or (fold is None and _others_used(network, node, output)):
-        return None
-    axes = [_output_dims(operand) for operand in found]
-    if len(set(axes)) != 1 or network.values[output].shape[0] != 1 or 0 in axes[0]:
-        return None
-    runner = _runner(ready, node, found, axes[0])
-    if runner is None:
-        return None
-    fill, run = runner
-    return TileRule(output, axes[0], tuple(found), fill, run)
-
-
-def _others_used(network: Network, node: Node, output: int) -> bool:
-    """True where a further output of the node (a pooling's indices) is read by another node."""
-    others = {index for index in node.outputs if index is not None} - {output}
-    if not others:
-        return False
-    return any(index in others for later in network.nodes[node.index + 1 :] for index in needs(later))
-
-
-def _operand(value: Value, relation: Relation, dims: Mapping[int, tuple[int, int]]) -> Operand | None:
-    if value.index not in dims or not isinstance(relation, Axes):
-        return None
-    places = dims[value.index]
-    rows, columns = relation.reads[places[0]], relation.reads[places[1]]
-    if not (isinstance(rows, Each | Window) and isinstance(columns, Each | Window)):
-        return None
-    simple = all(isinstance(read, Each) or (read.period == 1 and read.edge == "pad") for read in (rows, columns))
-    others = [read for dim, read in enumerate(relation.reads) if dim not in places]
-    crossed = any(isinstance(read, Each | Window) and read.dim in (rows.dim, columns.dim) for read in others)
-    return Operand(value.index, (rows, columns), places) if simple and not crossed else None
-
-
-def _output_dims(operand: Operand) -> tuple[int, int]:
-    return operand.reads[0].dim, operand.reads[1].dim
-
-
-def _runner(
-    ready: Program, node: Node, operands: Sequence[Operand], dims: tuple[int, int]
-) -> tuple[float, Callable[[Sequence[torch.Tensor], Values], torch.Tensor]] | None:
-    """What stands beyond the border, and how to run; None where the operator cannot run on windows."""
-    arguments = call_of(ready.network, node).arguments
-    if node.op == "aten.convolution":
-        return _convolution(ready, node, arguments, operands)
-    if node.op in ("aten.max_pool2d_with_indices", "aten.max_pool2d"):
-        form = (arguments["kernel_size"], arguments["stride"] or arguments["kernel_size"])
-        spread = arguments["dilation"]
-        return float("-inf"), lambda tiles, _: torch.max_pool2d(tiles[0], *form, 0, spread)
-    if node.op == "aten.avg_pool2d":
-        return _average(arguments)
-    if node.op == "aten.constant_pad_nd":
-        return float(arguments["value"]), lambda tiles, _: tiles[0]
-    in_place = all(isinstance(read, Each) for operand in operands for read in operand.reads)
-    takes_any = node.op in _ANY_EXTENT or describe(node.func).pointwise
-    if in_place and takes_any and _extents_are_free(ready.network, node, dims):
-        return 0.0, _position_by_position(node, [operand.value for operand in operands])
-    return None
-
-
-def _convolution(
-    ready: Program, node: Node, arguments: Mapping[str, Any], operands: Sequence[Operand]
-) -> tuple[float, Callable[[Sequence[torch.Tensor], Values], torch.Tensor]] | None:
-    network = ready.network
-    weight, bias = arguments["weight"], arguments["bias"]
-    fixed = not network.depends[weight.index] and (bias is None or not network.depends[bias.index])
-    if arguments["transposed"] or len(weight.shape) != 4 or not fixed or len(operands) != 1:
-        return None
-    fold = ready.folds.get(node.index)
-    form = (arguments["stride"], [0, 0], arguments["dilation"], False, [0, 0], arguments["groups"])
-
-    def run(tiles: Sequence[torch.Tensor], values: Values) -> torch.Tensor:
-        if fold is not None:
-            return torch.convolution(tiles[0], fold.weight, fold.bias, *form)
-        return torch.convolution(tiles[0], values[weight.index], None if bias is None else values[bias.index], *form)
-
-    return 0.0, run
-
-
-def _average(
-    arguments: Mapping[str, Any],
-) -> tuple[float, Callable[[Sequence[torch.Tensor], Values], torch.Tensor]] | None:
-    padded = any(arguments["padding"])
-    if arguments["ceil_mode"] or (padded and not arguments["count_include_pad"]):
-        return None  # the divisor depends on where the window lies
-    form = (arguments["kernel_size"], arguments["stride"] or arguments["kernel_size"])
-    divisor = arguments["divisor_override"]
-    return 0.0, lambda tiles, _: torch.nn.functional.avg_pool2d(tiles[0], *form, divisor_override=divisor)
-
-
-def _extents_are_free(network: Network, node: Node, dims: tuple[int, int]) -> bool:
-    """True where no operand that stays unchanged is a map itself: a window would meet the whole of it."""
-    output = node.outputs[0]
-    assert output is not None
-    rank = len(network.values[output].shape)
-    arguments = call_of(network, node).arguments
-    if node.op == "aten.native_layer_norm":
-        return max(dims) < rank - len(arguments["normalized_shape"])
-    if node.op in ("aten._softmax", "aten._log_softmax", "aten.cat", "aten.glu"):
-        return arguments["dim"] % rank not in dims
-    for index in needs(node):
-        value = network.values[index]
-        if network.depends[index] or len(value.shape) <= 1 or node.op == "aten.native_batch_norm":
-            continue
-        lead = rank - len(value.shape)
-        if any(value.shape[dim - lead] != 1 for dim in dims if dim >= lead):
-            return False
-    return True
-
-
-def _position_by_position(
-    node: Node, changed: Sequence[int]
-) -> Callable[[Sequence[torch.Tensor], Values], torch.Tensor]:
-    function = without_writing(node)
-
-    def run(tiles: Sequence[torch.Tensor], values: Values) -> torch.Tensor:
-        merged = {**{index: values[index] for index in needs(node) if index in values}}
-        merged.update(zip(changed, tiles, strict=True))
-        args = [given(argument, merged) for argument in node.args]
-        result = function(*args, **{name: given(item, merged) for name, item in node.kwargs.items()})
-        made: torch.Tensor = result[0] if isinstance(result, list | tuple) else result
-        return made
-
-    return run
-
-
-def assemble(
-    base: torch.Tensor, tile: Tile, tops: Sequence[int], lefts: Sequence[int], height: int, width: int, fill: float
-) -> torch.Tensor:
-    """The windows of a map that begin at (tops, lefts): the unchanged map with each tile pasted over it.
-
-    base: the unchanged map, one sample. What lies beyond the map holds `fill`.
-    """
-    row_dim, column_dim = tile.dims
-    as_it_is = (tile.data.shape[row_dim], tile.data.shape[column_dim]) == (height, width)
-    if as_it_is and tile.tops == list(tops) and tile.lefts == list(lefts):
-        return tile.data
-    shape = list(base.shape)
-    extents = shape[row_dim], shape[column_dim]
-    shape[0], shape[row_dim], shape[column_dim] = len(tops), height, width
-    last = base.ndim == 4 and tile.dims == (2, 3)
-    inside = all(top >= 0 and top + height <= extents[0] for top in tops)
-    inside = inside and all(left >= 0 and left + width <= extents[1] for left in lefts)
-    order = torch.channels_last if last else torch.contiguous_format
-    made = torch.empty(shape, dtype=base.dtype, device=base.device, memory_format=order)
-    if not inside:
-        made.fill_(fill)
-    size = tile.data.shape[row_dim], tile.data.shape[column_dim]
-    for place, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        window = made[place]
-        kept = _overlap((top, left), (height, width), (0, 0), extents)
-        _crop(window, kept, (top, left), tile.dims).copy_(_crop(base[0], kept, (0, 0), tile.dims))
-        begin = (tile.tops[place], tile.lefts[place])
-        new = _overlap((top, left), (height, width), begin, (begin[0] + size[0], begin[1] + size[1]))
-        if new[0] < new[1] and new[2] < new[3]:
-            _crop(window, new, (top, left), tile.dims).copy_(_crop(tile.data[place], new, begin, tile.dims))
-    return made
-
-
-def _overlap(
-    begin: tuple[int, int], size: tuple[int, int], first: tuple[int, int], end: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Rows and columns (first, end, first, end) that a window shares with a box, in the map's coordinates."""
-    return (
-        max(begin[0], first[0]),
-        min(begin[0] + size[0], end[0]),
-        max(begin[1], first[1]),
-        min(begin[1] + size[1], end[1]),
-    )
-
-
-def _crop(
-    sample: torch.Tensor, box: tuple[int, int, int, int], begin: tuple[int, int], dims: tuple[int, int]
-) -> torch.Tensor:
-    """A box of one sample (whose batch axis is gone) that begins at `begin` in the map's coordinates."""
-    rows = sample.narrow(dims[0] - 1, box[0] - begin[0], max(0, box[1] - box[0]))
-    return rows.narrow(dims[1] - 1, box[2] - begin[1], max(0, box[3] - box[2]))
-
-
-def densify(base: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """Full maps for a batch of tiles: the unchanged map with each tile pasted over it."""
-    height, width = base.shape[tile.dims[0]], base.shape[tile.dims[1]]
-    zeros = [0] * len(tile.tops)
-    return assemble(base, tile, zeros, zeros, height, width, 0.0)
+def as_index(places: Ints, like: torch.Tensor) -> torch.Tensor:
+    """Indices as a tensor on the device of another one."""
+    return torch.from_numpy(np.ascontiguousarray(places)).to(like.device)

@@ -1,0 +1,255 @@
+"""Which operators run on windows, and how.
+
+An operator runs on windows where its relation reads rows and columns each on their own. Position-by-position operators
+run on a table as if it were a map of one row. Linear operators that mix positions (convolution, averages, interpolation)
+act on the change alone and add it to the unchanged output. What only moves elements copies the changed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from perimetry.maps import tile_convolution, tile_pooling
+from perimetry.maps.program import Program, needs, without_writing
+from perimetry.maps.replay import given
+from perimetry.maps.tiles import Frame, Tile, Unchanged, Windows
+from perimetry.records import Network, Node, Value
+from perimetry.rules import Axes, Each, Relation, Window
+from perimetry.tracing.calls import call_of, reads_of
+from perimetry.tracing.operators import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A map that an operator reads: how its rows and columns are read, and where it keeps them."""
+
+    value: int
+    reads: tuple[Each | Window, Each | Window]
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operator to be run on a batch.
+
+    tiles: of its operands; windows: of its output; scratch: room that operators share; spare: True where nobody reads
+    the first operand afterwards, so that its memory may be written.
+    """
+
+    tiles: Sequence[Tile]
+    windows: Windows
+    base: Unchanged
+    scratch: tile_convolution.Scratch
+    spare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TileRule:
+    """How a node runs on windows: the value it makes, where that keeps its positions, and what it reads.
+
+    run: makes the table of the output's windows.
+    """
+
+    output: int
+    frame: Frame
+    operands: tuple[Operand, ...]
+    run: Callable[[Step], torch.Tensor]
+
+
+# Position by position along rows and columns, whatever else they do, and for any extent.
+_ANY_EXTENT = frozenset(
+    f"aten.{name}"
+    for name in (
+        "native_batch_norm",
+        "cat",
+        "clone",
+        "_to_copy",
+        "native_dropout",
+        "permute",
+        "transpose",
+        "native_layer_norm",
+        "_softmax",
+        "_log_softmax",
+        "hardswish",
+        "glu",
+        "_prelu_kernel",
+        "prelu",
+        "mean",
+        "amax",
+        "sum",
+        "alias",
+        "detach",
+        "slice",
+    )
+)
+_VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
+_PRODUCTS = ("aten.addmm", "aten.mm", "aten.linear", "aten._addmm_activation")
+_MOVES = ("aten.slice", "aten.constant_pad_nd", "aten.reflection_pad2d", "aten.replication_pad2d", "aten.roll")
+_IN_PLACE = ("relu", "add", "sub", "mul", "hardtanh", "silu", "hardswish", "leaky_relu", "sigmoid", "elu", "tanh")
+
+
+def tile_rule(ready: Program, node: Node, frames: Mapping[int, Frame]) -> TileRule | None:
+    """How a node runs on windows of the maps it reads; None where it needs full maps."""
+    network = ready.network
+    fold = ready.folds.get(node.index)
+    output = fold.output if fold is not None else node.outputs[0]
+    reads = reads_of(network, node, 0)
+    if output is None or reads is None or node.func is None:
+        return None
+    if fold is None and _others_used(network, node, output):
+        return None
+    changed = [(value, relation) for value, relation in reads if network.depends[value.index]]
+    if node.op in _VIEWS:
+        return _view(network, output, changed[0][0], frames)
+    found = [operand for operand in (_operand(*each, frames) for each in changed) if operand is not None]
+    if not found or len(found) < len(changed):
+        return None
+    frame = _output_frame(network.values[output].shape, found)
+    run = None if frame is None else _runner(ready, node, found, frame)
+    return None if frame is None or run is None else TileRule(output, frame, tuple(found), run)
+
+
+def _others_used(network: Network, node: Node, output: int) -> bool:
+    """True where a further output of the node (a pooling's indices) is read by another node."""
+    others = {index for index in node.outputs if index is not None} - {output}
+    if not others:
+        return False
+    return any(index in others for later in network.nodes[node.index + 1 :] for index in needs(later))
+
+
+def _operand(value: Value, relation: Relation, frames: Mapping[int, Frame]) -> Operand | None:
+    if value.index not in frames or not isinstance(relation, Axes):
+        return None
+    frame = frames[value.index]
+    own = [relation.reads[dim] for dim in frame.dims]
+    reads = [read for read in own if isinstance(read, Each | Window)]
+    if len(reads) < len(own) or (len(own) == 1 and not isinstance(own[0], Each)):
+        return None
+    others = [read for dim, read in enumerate(relation.reads) if dim not in frame.dims]
+    crossed = any(isinstance(read, Each | Window) and read.dim in {own.dim for own in reads} for read in others)
+    return None if crossed else Operand(value.index, (reads[0], reads[-1]), frame)
+
+
+def _output_frame(shape: tuple[int, ...], operands: Sequence[Operand]) -> Frame | None:
+    """Where the output keeps its positions; None where the operands do not agree on it."""
+    found = set()
+    for operand in operands:
+        if len(operand.frame.dims) == 1:
+            found.add(Frame((operand.reads[0].dim,), operand.frame.extents))
+        else:
+            dims = operand.reads[0].dim, operand.reads[1].dim
+            found.add(Frame(dims, (shape[dims[0]], shape[dims[1]])))
+    frame = found.pop()
+    if found or (len(frame.dims) == 2 and shape[0] != 1) or frame.dims[0] > frame.dims[-1]:
+        return None
+    return frame
+
+
+def _view(network: Network, output: int, source: Value, frames: Mapping[int, Frame]) -> TileRule | None:
+    """The same elements under another shape, where each position keeps its channels together."""
+    frame = frames.get(source.index)
+    made = None if frame is None else frame.reshaped(source.shape, network.values[output].shape)
+    if frame is None or made is None:
+        return None
+    reads = (Each(made.dims[0]), Each(made.dims[-1]))
+    return TileRule(output, made, (Operand(source.index, reads, frame),), lambda step: step.tiles[0].table)
+
+
+def _runner(
+    ready: Program, node: Node, operands: Sequence[Operand], frame: Frame
+) -> Callable[[Step], torch.Tensor] | None:
+    """How an operator makes the table of its output's windows; None where it cannot."""
+    network = ready.network
+    arguments = call_of(network, node).arguments
+    in_place = all(isinstance(read, Each) for operand in operands for read in operand.reads)
+    if node.op == "aten.convolution":
+        return tile_convolution.runner(ready, node, arguments, operands, frame)
+    if node.op in _PRODUCTS:
+        return _product(node, operands) if in_place and len(operands) == 1 and frame.dims[0] == 0 else None
+    if in_place and (node.op in _ANY_EXTENT or describe(node.func).pointwise):
+        return _position_by_position(network, node, operands, frame) if _extents_are_free(network, node, frame) else None
+    if node.op in _MOVES or "upsample_nearest" in node.op:
+        return tile_pooling.moves(operands[0], _made(ready, node))
+    return tile_pooling.runner(node.op, arguments, operands, _made(ready, node), frame)
+
+
+def _made(ready: Program, node: Node) -> int:
+    output = node.outputs[0]
+    assert output is not None, "a rule has an output"
+    return output
+
+
+def _extents_are_free(network: Network, node: Node, frame: Frame) -> bool:
+    """True where no operand that stays unchanged is a map itself: a window would meet the whole of it."""
+    output = node.outputs[0]
+    assert output is not None
+    rank = len(network.values[output].shape)
+    arguments = call_of(network, node).arguments
+    if node.op == "aten.native_layer_norm":
+        return max(frame.dims) < rank - len(arguments["normalized_shape"])
+    if node.op in ("aten._softmax", "aten._log_softmax", "aten.cat", "aten.glu", "aten.slice"):
+        return arguments["dim"] % rank not in frame.dims
+    for index in needs(node):
+        value = network.values[index]
+        if network.depends[index] or len(value.shape) <= 1 or node.op == "aten.native_batch_norm":
+            continue
+        lead = rank - len(value.shape)
+        if any(value.shape[dim - lead] != 1 for dim in frame.dims if dim >= lead):
+            return False
+    return True
+
+
+def _position_by_position(
+    network: Network, node: Node, operands: Sequence[Operand], frame: Frame
+) -> Callable[[Step], torch.Tensor]:
+    function = without_writing(node)
+    changed = [operand.value for operand in operands]
+    shapes = [network.values[index].shape for index in changed]
+    writing = _writing(network, node, changed)
+
+    def run(step: Step) -> torch.Tensor:
+        values = dict(step.base.values)
+        for tile, operand, shape in zip(step.tiles, operands, shapes, strict=True):
+            table = tile.within(step.windows, step.base, operand.value)
+            values[operand.value] = operand.frame.tensor(table, shape)
+        own = step.spare or step.tiles[0].windows is not step.windows
+        args = [given(argument, values) for argument in node.args]
+        keywords = {name: given(item, values) for name, item in node.kwargs.items()}
+        result = (writing if writing is not None and own else function)(*args, **keywords)
+        made: torch.Tensor = result[0] if isinstance(result, list | tuple) else result
+        return frame.table(made)
+
+    return run
+
+
+def _writing(network: Network, node: Node, changed: Sequence[int]) -> Any | None:
+    """The operator's form that writes into its first argument, where that is a map of the output's shape and kind."""
+    name = node.op.removeprefix("aten.")
+    first = node.args[0] if node.args else None
+    output = node.outputs[0]
+    if name not in _IN_PLACE or output is None or getattr(first, "index", None) != changed[0]:
+        return None
+    values = network.values
+    if values[output].shape != values[changed[0]].shape or values[output].dtype != values[changed[0]].dtype:
+        return None
+    packet = getattr(torch.ops.aten, f"{name}_", None)
+    overload = node.func._schema.overload_name or "default"
+    return getattr(packet, overload) if packet is not None and overload in packet.overloads() else None
+
+
+def _product(node: Node, operands: Sequence[Operand]) -> Callable[[Step], torch.Tensor]:
+    """A matrix product whose rows are the positions."""
+    value = operands[0].value
+
+    def run(step: Step) -> torch.Tensor:
+        values = dict(step.base.values)
+        values[value] = step.tiles[0].within(step.windows, step.base, value)
+        args = [given(argument, values) for argument in node.args]
+        made: torch.Tensor = node.func(*args, **{name: given(item, values) for name, item in node.kwargs.items()})
+        return made
+
+    return run
