@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perimetry.records import LayerRecord, ModelRecord, Photo
 from perimetry.report import explanations
@@ -28,18 +23,13 @@ from perimetry.report.numbers import (
     stride_text,
 )
 from perimetry.report.page_data import json_for_script, page_data, photo_uri
+from perimetry.report.pages import asset, content_hash, template
 from perimetry.report.stages import Comparison, Stage, comparison, stages
 from perimetry.report.views import package_version
 from perimetry.report.visible import visible_layers
 
-if TYPE_CHECKING:
-    from jinja2 import Environment, Template
-    from markupsafe import Markup
-
 # A notebook keeps its output in the file, so the fragment shows one screen of rows.
 FRAGMENT_ROWS = 60
-
-_PLACES_TO_BREAK = re.compile(r"(?<=[./_:\]])(?=[^./_:])|(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +85,8 @@ def inspection_page(models: Sequence[ModelRecord], photo: Photo | None) -> str:
 
     Scripts and styles are allowed by their hashes only (Content-Security-Policy), names from the model are escaped.
     """
-    style, script = _asset("report.css"), _asset("report.js")
-    page: str = _template("report.html.j2").render(
+    style, script = asset("report.css"), asset("theme.js") + asset("report.js")
+    page: str = template("report.html.j2").render(
         models=[_model_view(model) for model in models],
         comparison=_comparison_view(comparison(models)) if len(models) > 1 else None,
         photo=None if photo is None else photo_uri(photo),
@@ -104,8 +94,8 @@ def inspection_page(models: Sequence[ModelRecord], photo: Photo | None) -> str:
         data=json_for_script(page_data(models)),
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=content_hash(style),
+        script_hash=content_hash(script),
         explain=explanations,
         version=package_version(),
     )
@@ -127,7 +117,7 @@ def inspection_fragment(models: Sequence[ModelRecord], photo: Photo | None) -> s
         if more > 0:
             message = f"{more} more rows" + (f", {message}" if message else "")
         views.append({**view, "message": message})
-    fragment: str = _template("fragment.html.j2").render(
+    fragment: str = template("fragment.html.j2").render(
         models=views,
         comparison=_comparison_view(comparison(models)) if len(models) > 1 else None,
         explain=explanations,
@@ -262,43 +252,3 @@ def _comparison_view(compared: Comparison) -> dict[str, Any]:
         for total in compared.totals
     ]
     return {"models": [plain(name) for name in compared.models], "rows": rows, "totals": totals}
-
-
-@cache
-def _environment() -> Environment:
-    import jinja2
-
-    def source(name: str) -> str:
-        return resources.files("perimetry.report").joinpath("templates", name).read_text("utf-8")
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
-    return environment
-
-
-def _template(name: str) -> Template:
-    return _environment().get_template(name)
-
-
-def _breakable(name: str) -> Markup:
-    """The name, escaped, with places where a line may break: after dots, slashes and the like, and before capitals."""
-    from markupsafe import Markup, escape
-
-    return Markup("<wbr>").join(escape(part) for part in _PLACES_TO_BREAK.split(name))
-
-
-@cache
-def _asset(name: str) -> str:
-    """A style or script of the report; line ends are made those by which the browser hashes it."""
-    return resources.files("perimetry.report").joinpath("assets", name).read_text("utf-8").replace("\r\n", "\n")
-
-
-def _hash(text: str) -> str:
-    """The hash by which the page allows one inline style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

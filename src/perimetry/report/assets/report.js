@@ -621,15 +621,6 @@
     select(Number(link.dataset.layer));
   });
 
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
-  const tellTheme = () => byId("theme").setAttribute("aria-pressed", String(isDark()));
-  byId("theme").addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    tellTheme();
-  });
-  dark.addEventListener("change", tellTheme);
-
   let drawnWidth = 0;
   addEventListener("resize", () => {
     if (plot.clientWidth === drawnWidth) return;
@@ -659,7 +650,6 @@
     });
   }
 
-  tellTheme();
   chooseModel(0);
   drawnWidth = plot.clientWidth;
 })();
