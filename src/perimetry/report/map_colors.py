@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 # Lightness grows by about the same at each step, so that what looks brighter is more, in gray print too.
-_SEQUENTIAL = ((22, 11, 58), (92, 22, 112), (182, 54, 98), (238, 122, 62), (253, 232, 150))
-_DIVERGING = ((18, 62, 150), (96, 158, 224), (250, 250, 250), (232, 118, 96), (158, 10, 34))
+SEQUENTIAL = ((22, 11, 58), (92, 22, 112), (182, 54, 98), (238, 122, 62), (253, 232, 150))
+DIVERGING = ((18, 62, 150), (96, 158, 224), (250, 250, 250), (232, 118, 96), (158, 10, 34))
 _MIDDLE_GRAY = 0.5
 
 
@@ -86,7 +86,7 @@ def blend(values: Floats, gray: Floats, scale: Scale) -> npt.NDArray[np.uint8]:
     """
     known = np.isfinite(values)
     places = scale.places(np.where(known, values, 0.0))
-    anchors = np.array(_DIVERGING if scale.signed else _SEQUENTIAL, dtype=np.float64)
+    anchors = np.array(DIVERGING if scale.signed else SEQUENTIAL, dtype=np.float64)
     at = np.linspace(0, 1, len(anchors))
     colors = np.stack([np.interp(places, at, anchors[:, channel]) for channel in range(3)], axis=-1)
     strength = 0.3 + 0.6 * np.abs(2 * places - 1) if scale.signed else 0.6 + 0.3 * places

@@ -53,7 +53,7 @@ def map_png(unit_map: UnitMap, photo: Photo | None = None) -> bytes:
     values = pixel_values(unit_map)
     scale = Scale.of(values, root=by_root(unit_map))
     factor = enlargement(*values.shape)
-    colors = blend(values, _gray(unit_map, photo), scale)
+    colors = blend(values, gray_photo(unit_map, photo), scale)
     picture = Image.fromarray(colors.repeat(factor, axis=0).repeat(factor, axis=1))
     _draw_outlines(picture, unit_map, factor)
     buffer = io.BytesIO()
@@ -95,7 +95,8 @@ def enlargement(height: int, width: int) -> int:
     return max(1, min(-(-_SHORTEST_SIDE // min(height, width)), _LONGEST_SIDE // max(height, width)))
 
 
-def _gray(unit_map: UnitMap, photo: Photo | None) -> Floats:
+def gray_photo(unit_map: UnitMap, photo: Photo | None) -> Floats:
+    """The photo's lightness, (H, W) in 0..1, middle gray without one; raises `ShapeError` for another size."""
     height, width = unit_map.image_shape
     if photo is None:
         return np.full((height, width), 0.5)
@@ -152,7 +153,7 @@ def _cross(draw: ImageDraw.ImageDraw, column: int, row: int) -> None:
 def _page(picture: Image.Image, unit_map: UnitMap, scale: Scale, photo: str | None) -> Image.Image:
     """The picture with the colour bar at its right and the caption below."""
     font = ImageFont.load_default(size=_LETTERS)
-    numbers = max(round(font.getlength(number)) for number in map(_number, scale.ticks()))
+    numbers = max(round(font.getlength(number)) for number in map(tick_text, scale.ticks()))
     room = picture.width + MARGIN + BAR_WIDTH + 10 + numbers
     lines = _caption_lines(unit_map, photo, font, room)
     page = Image.new("RGB", (room + 2 * MARGIN, picture.height + 3 * MARGIN + _LINE * len(lines)), _PAPER)
@@ -163,7 +164,7 @@ def _page(picture: Image.Image, unit_map: UnitMap, scale: Scale, photo: str | No
     for value in scale.ticks():
         row = MARGIN + round((1 - float(scale.places(np.array(value)))) * (picture.height - 1))
         draw.line((left + BAR_WIDTH, row, left + BAR_WIDTH + 4, row), fill=_INK)
-        draw.text((left + BAR_WIDTH + 8, row), _number(value), fill=_INK, font=font, anchor="lm")
+        draw.text((left + BAR_WIDTH + 8, row), tick_text(value), fill=_INK, font=font, anchor="lm")
     for number, (mark, text) in enumerate(lines):
         top = picture.height + 2 * MARGIN + number * _LINE
         _draw_mark(draw, mark, MARGIN, top + _LETTERS // 2)
@@ -208,5 +209,10 @@ def _draw_mark(draw: ImageDraw.ImageDraw, mark: str | None, left: int, row: int)
         _draw_strokes(draw, strokes, THEORY if mark == "dashed" else MEASURED)
 
 
-def _number(value: float) -> str:
+def tick_text(value: float) -> str:
+    """A number beside the colour bar.
+
+    >>> tick_text(0.0), tick_text(12345.6)
+    ('0', '1.23e+04')
+    """
     return f"{value:.3g}" if value else "0"
