@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from report.opened_page import OpenPage
+
 GOLDEN = Path(__file__).parent / "golden"
 
 # Nothing but the page itself: no updates, no synchronising, no checks of the network.
@@ -56,3 +58,21 @@ def browser() -> Iterator[object]:
         browser = started.chromium.launch(executable_path=found, args=list(BROWSER_OPTIONS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Opens HTML from disk; at the end nothing but the page was requested, and nothing went wrong."""
+    opened = []
+
+    def open_it(html, *, kind=OpenPage, **options):
+        path = tmp_path / f"report{len(opened)}.html"
+        path.write_text(html, encoding="utf-8")
+        opened.append(kind(browser, path, **options))
+        return opened[-1]
+
+    yield open_it
+    for page in opened:
+        assert page.requests == [page.address]
+        assert page.troubles == []
+        page.context.close()

@@ -2,46 +2,14 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from importlib import resources
 
 import pytest
 
 from perimetry.report.html import inspection_fragment, inspection_page
 from perimetry.report.page_data import json_for_script, page_data, runs
+from report.elements import Elements
 from report.synthetic import HOSTILE_HTML, HOSTILE_SCRIPT, awkward_network, photo, residual_network
-
-
-class Elements(HTMLParser):
-    """Collects tags with their attributes, and the text inside scripts."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags = []
-        self.inside = []
-        self.scripts = []
-        self.styles = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag != "wbr":
-            self.inside.append(tag)
-        if tag in ("script", "style"):
-            (self.scripts if tag == "script" else self.styles).append("")
-
-    def handle_endtag(self, tag):
-        if tag in self.inside:
-            while self.inside.pop() != tag:
-                pass
-
-    def handle_data(self, data):
-        self.text += data
-        if self.inside[-1:] == ["script"]:
-            self.scripts[-1] += data
-        if self.inside[-1:] == ["style"]:
-            self.styles[-1] += data
 
 
 def unpack(encoded):
@@ -156,6 +124,7 @@ def test_the_page_of_a_large_network_with_a_noisy_photo_stays_small():
 
 def test_templates_and_assets_are_files_of_the_package():
     folder = resources.files("perimetry.report")
-    for name in ("assets/report.css", "assets/report.js", "templates/report.html.j2", "templates/fragment.html.j2"):
-        assert folder.joinpath(name).is_file()
-    assert "</script" not in folder.joinpath("assets/report.js").read_text("utf-8")
+    for name in ("report.html.j2", "fragment.html.j2", "maps.html.j2", "_layers.html.j2"):
+        assert folder.joinpath("templates", name).is_file()
+    for name in ("report.css", "maps.css", "report.js", "theme.js", "maps.js", "map_plot.js"):
+        assert "</s" not in folder.joinpath("assets", name).read_text("utf-8")

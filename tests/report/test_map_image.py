@@ -1,7 +1,6 @@
 """The picture and the words of a unit's map: colours, outlines, colour bar; properties of pixels, not bytes."""
 
 import io
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from perimetry import InputError, Photo, ShapeError, UnitMap
-from perimetry.geometry import AxisField, Box, Field, Span
-from perimetry.maps.measurement import measure
-from perimetry.maps.targets import Target
+from perimetry import InputError, ShapeError, UnitMap
+from perimetry.geometry import Box, Span
 from perimetry.report.columns import display_width
 from perimetry.report.map_colors import Scale, bar, blend
 from perimetry.report.map_image import (
@@ -26,52 +23,11 @@ from perimetry.report.map_image import (
     pixel_values,
 )
 from perimetry.report.map_text import map_text
-
-FIELD = Field((AxisField(21, Fraction(1), -10, True, [(-10 + i, 10 + i, 0, 10 + i) for i in range(32)]),) * 2)
-BOX = Box((Span(2, 22), Span(12, 32)))
-
-
-def unit_map(values, *, patch=None, shape=(32, 40), box=BOX, method="effective", threshold=0.5, **changed):
-    """A map of a unit that stands at row 12, column 22."""
-    values = np.asarray(values, dtype=np.float32)
-    step = 1 if patch is None else patch[0] // 2
-    clipped = None if box is None else box.clip(shape)
-    told = {
-        "model": "net",
-        "unit": "conv@12,22",
-        "method": method,
-        "convention": "luo2016" if method == "effective" else "signed",
-        "map": values,
-        "tops": tuple(step * row for row in range(values.shape[0])),
-        "lefts": tuple(step * column for column in range(values.shape[1])),
-        "patch": patch,
-        "image_shape": shape,
-        "target": Target("conv@12,22", "conv", 0, None, (12, 22), (0,), FIELD, box, clipped),
-        "measured": None,
-        "images": 1,
-        "facts": {},
-    } | changed
-    bare = UnitMap(**told)
-    if not values.any():
-        return bare
-    found = measure(
-        np.nan_to_num(pixel_values(bare, of="magnitudes")), centre=(12, 22), threshold=threshold, field_box=clipped
-    )
-    return UnitMap(**told | {"measured": found})
-
-
-def blob(top=8, bottom=16, left=18, right=26, shape=(32, 40)):
-    values = np.zeros(shape)
-    values[top : bottom + 1, left : right + 1] = 1
-    return values
+from report.map_samples import blob, fields_of, photo, unit_map
 
 
 def drawn(*arguments):
     return np.asarray(Image.open(io.BytesIO(map_png(*arguments))))
-
-
-def photo(shape=(32, 40), value=200):
-    return Photo("cat.jpg", *shape, bytes([value]) * (shape[0] * shape[1] * 3))
 
 
 def lightness(colors):
@@ -187,10 +143,6 @@ def test_pixels_that_no_patch_covered_show_the_photo_alone():
     assert np.isnan(pixel_values(found)[20:, :]).all()
     page = np.asarray(Image.open(io.BytesIO(map_png(UnitMap(**fields_of(found) | {"measured": None}), photo()))))
     assert tuple(page[MARGIN + 28 * 14, MARGIN + 4 * 14]) == (200, 200, 200)
-
-
-def fields_of(found):
-    return {name: getattr(found, name) for name in UnitMap.__dataclass_fields__}
 
 
 def test_the_same_map_gives_the_same_bytes():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 import perimetry
 from perimetry.report.html import inspection_fragment, inspection_page
+from report.opened_page import OpenPage
 from report.synthetic import HOSTILE_SCRIPT, awkward_network, photo, residual_network
 
 pytestmark = pytest.mark.browser
@@ -19,22 +22,8 @@ CLIENT = """([row, column]) => {
 }"""
 
 
-class Page:
-    """An open report, and everything that went wrong while it was open."""
-
-    def __init__(self, browser, path, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        self.tab = self.context.new_page()
-        self.requests, self.troubles = [], []
-        self.tab.on("request", lambda request: self.requests.append(request.url))
-        self.tab.on("console", lambda message: self.troubles.append(message.text))
-        self.tab.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.tab.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))
-        self.address = path.as_uri()
-        self.tab.goto(self.address)
-
-    def test(self, name):
-        return self.tab.get_by_test_id(name)
+class Page(OpenPage):
+    """The report of fields: layers to select, and boxes that are drawn."""
 
     def select(self, name):
         index = self.tab.evaluate(
@@ -66,20 +55,8 @@ class Page:
 
 
 @pytest.fixture
-def open_page(browser, tmp_path):
-    opened = []
-
-    def open_it(html, **options):
-        path = tmp_path / f"report{len(opened)}.html"
-        path.write_text(html, encoding="utf-8")
-        opened.append(Page(browser, path, **options))
-        return opened[-1]
-
-    yield open_it
-    for page in opened:
-        assert page.requests == [page.address]
-        assert page.troubles == []
-        page.context.close()
+def open_page(open_page):
+    return partial(open_page, kind=Page)
 
 
 def nearest(axis, position, extent):

@@ -15,6 +15,17 @@ function mapPlot({ maps, ways, plot, current, selectUnit, draw, digits }) {
     return [...found.values()].sort((one, other) => one.order - other.order);
   }
 
+  /* The names without the parts that all of them begin or end with, where that leaves something of each. */
+  function distinct(names) {
+    const parted = names.map((name) => name.split("."));
+    const shortest = Math.min(...parted.map((parts) => parts.length));
+    const same = (at) => parted.every((parts) => parts.at(at) === parted[0].at(at));
+    let head = 0, tail = 0;
+    while (head < shortest - 1 && same(head)) head++;
+    while (tail < shortest - 1 - head && same(-1 - tail)) tail++;
+    return parted.map((parts) => parts.slice(head, parts.length - tail).join("."));
+  }
+
   /* A name in at most that many letters, its middle left out: the ends tell layers apart. */
   function shorten(name, most) {
     const letters = [...name];
@@ -60,7 +71,9 @@ function mapPlot({ maps, ways, plot, current, selectUnit, draw, digits }) {
     const width = Math.max(300, plot.clientWidth);
     const slot = (width - 58) / entries.length, every = Math.ceil(15 / slot);
     const letters = width < 560 ? 12 : 18;
-    const longest = Math.max(...entries.map((entry) => [...shorten(entry.unit, letters)].length));
+    const names = entries.map((entry) => entry.unit);
+    const labels = (names.some((name) => name.length > letters) ? distinct(names) : names).map((name) => shorten(name, letters));
+    const longest = Math.max(...labels.map((label) => [...label].length));
     const upright = longest * 6.6 + 8 > slot; // labels turn where they would touch
     const edge = { left: 44, right: 14, top: 16, bottom: upright ? longest * 4.9 + 26 : 34 };
     const height = (width < 560 ? 230 : 300) + edge.bottom, floor = height - edge.bottom;
@@ -88,7 +101,7 @@ function mapPlot({ maps, ways, plot, current, selectUnit, draw, digits }) {
       const at = { class: `unit${order === chosen ? " strong" : ""}`, "data-order": order };
       if (upright) Object.assign(at, { transform: `translate(${x(order) + 4} ${floor + 14}) rotate(-45)`, "text-anchor": "end" });
       else Object.assign(at, { x: x(order), y: floor + 18, "text-anchor": "middle" });
-      draw(draw(svg, "text", at, shorten(entry.unit, letters)), "title", {}, entry.unit);
+      draw(draw(svg, "text", at, labels[order]), "title", {}, entry.unit);
     });
     const radius = Math.min(4, Math.max(1.6, slot * 0.3));
     // A field that is the whole image has no size of its own: an open mark, which no line leads to.
