@@ -194,6 +194,8 @@ def test_outlines_are_those_of_the_theory_and_of_the_measurement(open_page):
         box = measured_box(found)
         assert page.outline("measured") == (None if box is None else ends(box))
         assert page.outline("theory") == (None if found.target.clipped is None else ends(found.target.clipped))
+        caption = page.tab.inner_text("#figure-map figcaption")
+        assert [word in caption for word in ("Dashed", "Solid", "Cross")] == [index < 2] * 3
 
 
 def test_units_and_ways_switch_together(open_page):

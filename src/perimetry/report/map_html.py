@@ -86,7 +86,8 @@ def _picture(unit_map: UnitMap, photo: Photo | None) -> Photo:
     """The map over the gray photo, for browsers without scripts."""
     values = pixel_values(unit_map)
     colors = blend(values, gray_photo(unit_map, photo), Scale.of(values, root=by_root(unit_map)))
-    return Photo(unit_map.unit, *values.shape, colors.tobytes())
+    height, width = values.shape
+    return Photo(unit_map.unit, height, width, colors.tobytes())
 
 
 def _stops(*, signed: bool) -> list[tuple[str, str]]:

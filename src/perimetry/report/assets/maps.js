@@ -143,6 +143,9 @@
     for (const path of ofClass("cross")) {
       path.setAttribute("d", inside ? `M${map.cross[1] - arm} ${map.cross[0]}h${2 * arm}M${map.cross[1]} ${map.cross[0] - arm}v${2 * arm}` : "");
     }
+    // The caption explains what is drawn, and nothing else.
+    const shown = { theory: map.theory, measured: map.measured, cross: inside };
+    for (const key of document.querySelectorAll("[data-key]")) key.hidden = !shown[key.dataset.key];
   }
 
   function drawBar(map) {
