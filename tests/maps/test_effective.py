@@ -15,7 +15,7 @@ from perimetry.images import sample_photo
 from perimetry.maps.effective import effective_field, effective_fields
 from perimetry.maps.support import support
 
-CONVENTIONS = ("luo2016", "replknet2022", "replknet2022-linear", "openerf")
+CONVENTIONS = ("luo2016", "replknet2022", "replknet2022-linear", "openerf", "norm")
 
 
 def output_of(model, path, pixels):
@@ -37,10 +37,12 @@ def plain_map(model, images, path, pick, convention):
         y = pick(output_of(model, path, pixels * 1))
         if convention.startswith("replknet"):
             y = torch.relu(y).sum()
+        elif convention == "norm":
+            y = y.pow(2).sum().sqrt()
         else:
             y = y.mean() if convention == "openerf" else y.sum()
         (gradient,) = torch.autograd.grad(y, pixels)
-        if convention == "luo2016":
+        if convention in ("luo2016", "norm"):
             total = total + gradient[0].abs().sum(0)
         elif convention == "openerf":
             total = total + gradient[0].mean(0).clamp(min=0)
@@ -51,7 +53,7 @@ def plain_map(model, images, path, pick, convention):
         return (total / total.sum()).numpy()
     if convention == "replknet2022":
         total = torch.log10(total + 1)
-    return (total if convention == "luo2016" else total / total.max()).numpy()
+    return (total if convention in ("luo2016", "norm") else total / total.max()).numpy()
 
 
 def centre(y):
@@ -143,6 +145,8 @@ def test_conventions_by_hand():
     maps = {name: float(effective_field(model, image, "0", convention=name).map[0, 0]) for name in CONVENTIONS}
     assert maps["luo2016"] == abs(3 - 2) + abs(-1 - 4)
     assert maps["openerf"] == 0.0  # the mean over channels of (0.5, -2.5) is negative
+    # y / |y| = (1, -3) / sqrt(10): the gradient is (3 + 6, -1 + 12) / sqrt(10).
+    assert maps["norm"] == pytest.approx((9 + 11) / math.sqrt(10), rel=1e-6)
     # Only y_0 is positive: gradient (3, -1), rectified (3, 0); a lone pixel is its own maximum.
     assert maps["replknet2022-linear"] == maps["replknet2022"] == 1.0
     two = nn.Sequential(nn.Conv2d(2, 1, (1, 3), bias=False)).eval()
@@ -154,6 +158,14 @@ def test_conventions_by_hand():
     np.testing.assert_allclose(told["replknet2022-linear"], np.array([9, 99, 4]) / 99, rtol=1e-6)
     np.testing.assert_allclose(told["replknet2022"], np.log10([10, 100, 5]) / 2, rtol=1e-6)
     np.testing.assert_allclose(told["openerf"], np.array([4, 49.5, 0]) / 53.5, rtol=1e-6)
+
+
+def test_the_norm_of_a_unit_that_is_off_moves_with_nothing():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    nn.init.constant_(model[0].bias, -100.0)
+    found = effective_field(model, torch.rand(1, 3, 5, 5), "1", convention="norm")
+    assert not found.map.any()
+    assert found.measured is None
 
 
 def test_a_chain_of_box_filters_is_a_binomial():
