@@ -43,8 +43,8 @@ def effective_field(
     - "replknet2022-linear": the same without the logarithm.
     - "openerf" (the package of that name): the gradient of the mean of y; averaged over the image's channels and
       rectified then (the opposite order), averaged over images, divided by its sum.
-    - "norm": the gradient of the L2 norm of y, the square root of the sum of squares; the rest as in "luo2016". Channels
-      of opposite signs do not cancel; where y is zero, nothing moves it.
+    - "norm": the gradient of the L2 norm of y, the square root of the sum of squares; the rest as in "luo2016".
+      Channels of opposite signs do not cancel; where y is zero, nothing moves it.
 
     The measurement counts pixels above 4.55 % of the maximum, under every convention. `notes` tells innocent reasons
     for a small field. Raises `UnknownNameError`, `InputError`, `ShapeError`, `TrainingModeError` or `FileError`.

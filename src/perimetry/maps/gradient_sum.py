@@ -15,7 +15,8 @@ from perimetry.maps.hooked import hooked_gradients, hooked_output
 from perimetry.maps.innocent import innocent_causes
 from perimetry.maps.measurement import LUO_THRESHOLD, UnitMap, measure
 from perimetry.maps.parts import Part, is_map
-from perimetry.maps.pullback import Tape, carry_back, fixed_values, forward
+from perimetry.maps.pullback import Tape, carry_back, fixed_values, forward, without_norms
+from perimetry.maps.program import Program
 from perimetry.maps.receptive import Walk, walk
 from perimetry.maps.replay import ancestors
 from perimetry.maps.selection import elements_of, wanted_targets
@@ -44,6 +45,7 @@ class GradientSum:
     sums: torch.Tensor
     silent: list[int]
     fixed: dict[int, torch.Tensor] | None = None
+    way: Program | None = None
     by_hooks: str | None = None
     images: int = 0
     difference: float | None = None
@@ -88,12 +90,15 @@ class GradientSum:
         """One more image."""
         network = self.found.network
         given = image[0] if self.subject.takes == "list" else image
+        keep = frozenset(value for value, _ in self.asked)
         tape: Tape | None = None
         if self.by_hooks is None:
             try:
                 if self.fixed is None:
                     self.fixed = fixed_values(network, self.nodes, given)
-                tape = forward(network, self.nodes, self.fixed, given, frozenset(value for value, _ in self.asked))
+                    self.way = without_norms(network, self.nodes, keep)
+                assert self.way is not None
+                tape = forward(self.way, self.fixed, given, keep)
                 self._check(tape, image)
             except (InputError, RuntimeError) as error:
                 # A program that follows the data, or writes where it cannot be followed; the model itself still runs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,17 @@ class Part:
         assert self.corner is not None
         (top, left), (bottom, right) = self.corner, self.ends
         return slice(top, bottom), slice(left, right)
+
+    def of(self, wanted: Callable[[int], bool]) -> list[Part]:
+        """The part of some of the targets; nothing where there is none of them."""
+        places = [place for place, row in enumerate(self.rows) if wanted(row)]
+        if len(places) == len(self.rows):
+            return [self]
+        if not places:
+            return []
+        adjacent = places == list(range(places[0], places[-1] + 1))
+        tensor = self.tensor[places[0] : places[-1] + 1] if adjacent else self.tensor[places]
+        return [Part(tuple(self.rows[place] for place in places), tensor, self.corner)]
 
 
 def is_map(shape: Sequence[int]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,8 @@ class Program:
         return {index: output for index, output in zip(node.outputs, flat, strict=False) if index is not None}
 
 
-def program(network: Network, nodes: Sequence[Node]) -> Program:
-    """Fold what can be folded. Raises `TrainingModeError` for a batch norm that uses the batch's statistics."""
+def program(network: Network, nodes: Sequence[Node], keep: Collection[int] = ()) -> Program:
+    """Fold what can be folded, but for convolutions whose own output is to be kept. Raises `TrainingModeError` for a batch norm that uses the batch's statistics."""
     readers = Counter(index for node in nodes for index in set(references((node.args, tuple(node.kwargs.values())))))
     made_by = {index: node for node in nodes for index in node.outputs if index is not None}
     folds: dict[int, Folded] = {}
@@ -70,7 +70,8 @@ def program(network: Network, nodes: Sequence[Node]) -> Program:
             raise TrainingModeError("a batch norm is in training mode, so all units depend on all; call model.eval()")
         source: Value = arguments["input"]
         convolution = made_by.get(source.index)
-        if convolution is None or convolution.op != "aten.convolution" or readers[source.index] != 1:
+        alone = readers[source.index] == 1 and source.index not in keep
+        if convolution is None or convolution.op != "aten.convolution" or not alone:
             continue
         fold = _fold(network, convolution, arguments, node.outputs[0])
         if fold is not None:

@@ -7,30 +7,37 @@ back by autograd, on the whole tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, TrainingModeError
 from perimetry.maps.parts import Part, is_map, merge
+from perimetry.maps.program import Program, program
 from perimetry.maps.replay import run_node, starting_values
-from perimetry.maps.window_rules import WINDOW_RULES, Backward, outputs_of, reads, run_functional
+from perimetry.maps.window_rules import WINDOW_RULES, Backward, folded_convolution, outputs_of, reads, run_functional
 from perimetry.records import Network, Node
 from perimetry.tracing.calls import call_of
+
+
+# Bytes of gradients that one operator hands on; beyond that, targets go on in two halves, so that caches hold them.
+_AT_HAND = 8 << 20
 
 
 @dataclass(slots=True)
 class Tape:
     """What one forward pass leaves for the way back.
 
-    values: the outputs asked for; backward: for each node, from the parts of its outputs to parts of its inputs.
+    values: the outputs asked for; made: the values that each node made; backward: for each node, from the parts of its
+    outputs to parts of its inputs.
     """
 
     network: Network
     image: int
     nodes: list[Node]
     values: dict[int, torch.Tensor] = field(default_factory=dict)
+    made: dict[int, tuple[int, ...]] = field(default_factory=dict)
     backward: dict[int, Backward] = field(default_factory=dict)
 
 
@@ -50,6 +57,21 @@ def fixed_values(network: Network, nodes: Sequence[Node], image: torch.Tensor) -
     return values
 
 
+def without_norms(network: Network, nodes: Sequence[Node], keep: frozenset[int]) -> Program:
+    """Nodes with batch norms folded into the convolutions before them, where that pays. `keep`: not those values."""
+    unfit = set()
+    for node in nodes:
+        if node.op == "aten.convolution" and node.outputs[0] is not None:
+            made, weight = network.values[node.outputs[0]], call_of(network, node)["weight"]
+            # Folding goes over the weight, and spares going over the map.
+            if not is_map(made.shape) or weight.bytes > made.bytes:
+                unfit.add(made.index)
+    try:
+        return program(network, nodes, keep | unfit)
+    except TrainingModeError:  # a norm by the image's own statistics has a gradient of its own
+        return Program(network, tuple(nodes), {})
+
+
 def _forms(network: Network, node: Node, image: torch.Tensor) -> dict[int, torch.Tensor]:
     """Stand-ins without contents for what a node reads that depends on the image (as `zeros_like` does)."""
     found = {}
@@ -61,13 +83,16 @@ def _forms(network: Network, node: Node, image: torch.Tensor) -> dict[int, torch
 
 
 def forward(
-    network: Network,
-    nodes: Sequence[Node],
+    way: Program,
     fixed: Mapping[int, torch.Tensor],
     image: torch.Tensor,
     keep: frozenset[int],
 ) -> Tape:
-    """Run nodes on an image of the recorded shape, and note how each is carried back. `keep`: values to hand out."""
+    """Run a program on an image of the recorded shape, and note how each node is carried back.
+
+    way: what `without_norms` made; keep: values to hand out.
+    """
+    network, nodes = way.network, way.nodes
     index = next(value.index for value in network.values if value.kind == "image")
     tape = Tape(network, index, [])
     values = dict(fixed)
@@ -78,7 +103,9 @@ def forward(
     for place, node in enumerate(nodes):
         if any(output is not None and network.depends[output] for output in node.outputs):
             tape.nodes.append(node)
-            values.update(_forward_node(tape, node, values))
+            outputs = _forward_node(tape, way, node, values)
+            tape.made[node.index] = tuple(outputs)
+            values.update(outputs)
         for read in reads(node):
             if last_read[read] == place and read not in keep and network.depends[read]:
                 values.pop(read, None)
@@ -95,26 +122,55 @@ def carry_back(tape: Tape, seeds: Sequence[tuple[int, Part]], count: int) -> tor
     pending: dict[int, list[Part]] = {}
     for value, part in seeds:
         pending.setdefault(value, []).append(part)
-    for node in reversed(tape.nodes):
-        arrived = {output: pending.pop(output) for output in node.outputs if output is not None and output in pending}
-        if arrived:
-            merged = {index: merge(parts) for index, parts in arrived.items()}
-            for value, part in tape.backward[node.index](merged):
-                if tape.network.depends[value]:
-                    pending.setdefault(value, []).append(part)
     inner = shape[1:] if is_map(shape) else shape
-    total = torch.zeros((count, *inner), dtype=tape.network.values[tape.image].dtype)
-    for value, parts in pending.items():
-        assert tape.network.values[value].kind == "image", "everything else was made by a node"
-        for part in parts:
-            total = total.to(part.tensor.device)
-            place = (..., *part.window) if part.corner is not None else (...,)
-            for row, gradient in zip(part.rows, part.tensor, strict=True):
-                total[row][place] += gradient
+    device = seeds[0][1].tensor.device
+    total = torch.zeros((count, *inner), dtype=tape.network.values[tape.image].dtype, device=device)
+    waiting = [(len(tape.nodes), pending)]
+    while waiting:
+        reached, pending = waiting.pop()
+        while reached and pending:
+            reached -= 1
+            rows, held = _carry_through(tape, tape.nodes[reached], pending)
+            if held > _AT_HAND and len(rows) > 1:
+                middle = rows[len(rows) // 2]
+                waiting.append((reached, _chosen(pending, lambda row, middle=middle: row < middle)))
+                pending = _chosen(pending, lambda row, middle=middle: row >= middle)
+        for value, parts in pending.items():
+            assert tape.network.values[value].kind == "image", "everything else was made by a node"
+            for part in parts:
+                place = (..., *part.window) if part.corner is not None else (...,)
+                for row, gradient in zip(part.rows, part.tensor, strict=True):
+                    total[row][place] += gradient
     return total
 
 
-def _forward_node(tape: Tape, node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+def _carry_through(tape: Tape, node: Node, pending: dict[int, list[Part]]) -> tuple[list[int], int]:
+    """Move what is pending from a node's outputs to its inputs; the targets concerned, and the bytes of the result."""
+    arrived = {output: pending.pop(output) for output in tape.made[node.index] if output in pending}
+    rows: set[int] = set()
+    held = 0
+    if arrived:
+        merged = {index: merge(parts) for index, parts in arrived.items()}
+        for value, part in tape.backward[node.index](merged):
+            if tape.network.depends[value]:
+                pending.setdefault(value, []).append(part)
+                rows.update(part.rows)
+                held += part.tensor.numel() * part.tensor.element_size()
+    return sorted(rows), held
+
+
+def _chosen(pending: Mapping[int, list[Part]], wanted: Callable[[int], bool]) -> dict[int, list[Part]]:
+    """What is pending for some of the targets."""
+    found = {value: [part for each in parts for part in each.of(wanted)] for value, parts in pending.items()}
+    return {value: parts for value, parts in found.items() if parts}
+
+
+def _forward_node(tape: Tape, way: Program, node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    if node.index in way.folds:
+        with torch.no_grad():
+            outputs = way.run(node, values)
+        tape.backward[node.index] = folded_convolution(tape.network, node, values, way.folds[node.index])
+        return outputs
     if node.func is None:
         raise InputError("the model writes into memory that other tensors share; its program cannot be carried back")
     rule = WINDOW_RULES.get(node.op)

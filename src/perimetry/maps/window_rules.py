@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from perimetry.errors import InputError
 from perimetry.maps.parts import Part, is_map, zeros
-from perimetry.maps.program import without_writing
+from perimetry.maps.program import Folded, without_writing
 from perimetry.maps.replay import given
 from perimetry.records import Network, Node
 from perimetry.tracing.calls import call_of, references
@@ -41,7 +41,19 @@ def _convolution(
     call = call_of(network, node)
     if ends is None or call["transposed"]:
         return None
-    weight, groups = values[call["weight"].index], call["groups"]
+    return _through(network, node, values, ends, values[call["weight"].index])
+
+
+def folded_convolution(network: Network, node: Node, values: Mapping[int, torch.Tensor], fold: Folded) -> Backward:
+    """The way back through a convolution of a map and the batch norm behind it."""
+    return _through(network, node, values, (fold.output, reads(node)[0]), fold.weight)
+
+
+def _through(
+    network: Network, node: Node, values: Mapping[int, torch.Tensor], ends: tuple[int, int], weight: torch.Tensor
+) -> Backward:
+    call = call_of(network, node)
+    groups = call["groups"]
     stride, padding, dilation = (call.pair(name, 2) for name in ("stride", "padding", "dilation"))
     extents = values[ends[1]].shape[2:]
     spread_of = _spreading(weight, stride, dilation, groups)
@@ -122,16 +134,29 @@ def _pointwise(
     ends = _one_map(network, node, values)
     if ends is None or outputs[ends[0]].shape != values[ends[1]].shape:
         return None
-    if node.op == "aten.relu":
-        slope = (outputs[ends[0]] > 0).to(outputs[ends[0]].dtype)
-    else:
-        leaf = values[ends[1]].detach().requires_grad_()
-        with torch.enable_grad():
-            made = outputs_of(node, run_functional(node, {**values, ends[1]: leaf}))[ends[0]]
-            (slope,) = torch.autograd.grad(made.sum(), leaf)
+    leaf = values[ends[1]].detach().requires_grad_()
+    with torch.enable_grad():
+        made = outputs_of(node, run_functional(node, {**values, ends[1]: leaf}))[ends[0]]
+        (slope,) = torch.autograd.grad(made.sum(), leaf)
 
     def step(part: Part) -> Part:
         return Part(part.rows, part.tensor * slope[(..., *part.window)], part.corner)
+
+    return _each(*ends, step)
+
+
+def _rectifier(
+    network: Network, node: Node, values: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
+) -> Backward | None:
+    """Where the output is zero, nothing passes."""
+    ends = _one_map(network, node, values)
+    if ends is None:
+        return None
+    made = outputs[ends[0]]
+
+    def step(part: Part) -> Part:
+        window = made[(..., *part.window)].expand(part.tensor.shape)
+        return Part(part.rows, torch.ops.aten.threshold_backward(part.tensor, window, 0), part.corner)
 
     return _each(*ends, step)
 
@@ -202,10 +227,11 @@ def _concatenation(
     return backward
 
 
-_POINTWISE = ("relu", "hardtanh", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "leaky_relu", "elu", "tanh")
+_POINTWISE = ("hardtanh", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "leaky_relu", "elu", "tanh")
 WINDOW_RULES: dict[str, Rule] = {
     "aten.convolution": _convolution,
     "aten.native_batch_norm": _batch_norm,
+    "aten.relu": _rectifier,
     "aten.max_pool2d_with_indices": _max_pool,
     "aten.cat": _concatenation,
     "aten.add": _addition,
