@@ -15,8 +15,8 @@ from perimetry.maps.hooked import hooked_gradients, hooked_output
 from perimetry.maps.innocent import innocent_causes
 from perimetry.maps.measurement import LUO_THRESHOLD, UnitMap, measure
 from perimetry.maps.parts import Part, is_map
-from perimetry.maps.pullback import Tape, carry_back, fixed_values, forward, without_norms
 from perimetry.maps.program import Program
+from perimetry.maps.pullback import Tape, carry_back, fixed_values, forward, without_norms
 from perimetry.maps.receptive import Walk, walk
 from perimetry.maps.replay import ancestors
 from perimetry.maps.selection import elements_of, wanted_targets

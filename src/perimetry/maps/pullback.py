@@ -7,12 +7,14 @@ back by autograd, on the whole tensor.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from perimetry.errors import InputError, TrainingModeError
+from perimetry.maps.convolving import convolved
 from perimetry.maps.parts import Part, is_map, merge
 from perimetry.maps.program import Program, program
 from perimetry.maps.replay import run_node, starting_values
@@ -20,9 +22,10 @@ from perimetry.maps.window_rules import WINDOW_RULES, Backward, folded_convoluti
 from perimetry.records import Network, Node
 from perimetry.tracing.calls import call_of
 
-
 # Bytes of gradients that one operator hands on; beyond that, targets go on in two halves, so that caches hold them.
 _AT_HAND = 8 << 20
+# What makes a new tensor and needs it no more for the way back.
+_FRESH = ("aten.convolution", "aten.native_batch_norm", "aten.add")
 
 
 @dataclass(slots=True)
@@ -100,10 +103,18 @@ def forward(
         image = image.contiguous(memory_format=torch.channels_last)
     values.update({value.index: image for value in network.values if value.kind == "image"})
     last_read = {read: place for place, node in enumerate(nodes) for read in reads(node)}
+    readers = Counter(read for node in nodes for read in reads(node))
+    spare: set[int] = set()
     for place, node in enumerate(nodes):
         if any(output is not None and network.depends[output] for output in node.outputs):
             tape.nodes.append(node)
-            outputs = _forward_node(tape, way, node, values)
+            outputs = _forward_node(tape, way, node, values, spare)
+            if node.op in _FRESH:
+                spare.update(
+                    index
+                    for index, made in outputs.items()
+                    if is_map(made.shape) and readers[index] == 1 and index not in keep
+                )
             tape.made[node.index] = tuple(outputs)
             values.update(outputs)
         for read in reads(node):
@@ -165,23 +176,49 @@ def _chosen(pending: Mapping[int, list[Part]], wanted: Callable[[int], bool]) ->
     return {value: parts for value, parts in found.items() if parts}
 
 
-def _forward_node(tape: Tape, way: Program, node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+def _forward_node(
+    tape: Tape, way: Program, node: Node, values: Mapping[int, torch.Tensor], spare: set[int]
+) -> dict[int, torch.Tensor]:
     if node.index in way.folds:
         with torch.no_grad():
-            outputs = way.run(node, values)
-        tape.backward[node.index] = folded_convolution(tape.network, node, values, way.folds[node.index])
-        return outputs
+            fold = way.folds[node.index]
+            made = convolved(values[reads(node)[0]], fold.weight, fold.bias, call_of(tape.network, node).arguments)
+        tape.backward[node.index] = folded_convolution(tape.network, node, values, fold)
+        return {fold.output: made}
     if node.func is None:
         raise InputError("the model writes into memory that other tensors share; its program cannot be carried back")
     rule = WINDOW_RULES.get(node.op)
     if rule is not None:
         with torch.no_grad():
-            outputs = outputs_of(node, run_functional(node, values))
+            outputs = _quickly(tape.network, node, values, spare) or outputs_of(node, run_functional(node, values))
             known = rule(tape.network, node, values, outputs)
         if known is not None:
             tape.backward[node.index] = known
             return outputs
     return _recorded(tape, node, values)
+
+
+def _quickly(
+    network: Network, node: Node, values: Mapping[int, torch.Tensor], spare: set[int]
+) -> dict[int, torch.Tensor]:
+    """Run a convolution in its fastest form, a rectifier or a sum within a map that nothing else reads; or nothing."""
+    source, output = reads(node)[0], node.outputs[0]
+    if output is not None and node.op == "aten.convolution" and is_map(values[source].shape):
+        call = call_of(network, node)
+        bias = None if call["bias"] is None else values[call["bias"].index]
+        if not call["transposed"] and call["weight"].index != source:
+            return {output: convolved(values[source], values[call["weight"].index], bias, call.arguments)}
+    if output is None or source not in spare:
+        return {}
+    if node.op == "aten.relu":
+        return {output: values[source].relu_()}
+    call = call_of(network, node)
+    other = values.get(getattr(call.get("other"), "index", -1))
+    if node.op == "aten.add" and other is not None and source == call["self"].index:
+        first = values[source]
+        if first.shape == other.shape and first.dtype == other.dtype == network.values[output].dtype:
+            return {output: first.add_(other, alpha=call.get("alpha", 1))}
+    return {}
 
 
 def _recorded(tape: Tape, node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
