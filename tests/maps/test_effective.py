@@ -246,6 +246,76 @@ def test_windows_of_a_transformer():
     )
 
 
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (lambda: torchvision.models.resnet18(weights=None), "layer2"),
+        (lambda: torchvision.models.densenet121(weights=None), "features.denseblock1"),
+        (lambda: torchvision.models.mobilenet_v3_small(weights=None), "features.2"),
+        (lambda: torchvision.models.mobilenet_v2(weights=None), "features.4"),
+    ],
+)
+def test_more_images_than_run_together(build, layer):
+    torch.manual_seed(0)
+    model = randomised(build())
+    images = torch.randn(11, 3, 32, 48, dtype=torch.float64)
+    seen = []
+    found = effective_field(model, images, layer, progress=lambda done, count: seen.append((done, count)))
+    assert seen == [(done, 11) for done in range(1, 12)]
+    assert found.images == 11
+    assert found.facts["silent_images"] == 0
+    assert_same(found.map, plain_map(model, images, layer, centre, "luo2016"))
+
+
+class Reused(nn.Module):
+    """Maps that are read again after a rectifier or a sum has read them, and a constant beside a map."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.kind = kind
+        self.beside = nn.Parameter(torch.randn(1, 4, 9, 12))
+
+    def forward(self, x):
+        y = self.first(x)
+        if self.kind == "read again":
+            return torch.relu(y) + self.second(y) * 1
+        if self.kind == "twice":
+            return torch.relu(y + y).add(y, alpha=3)
+        if self.kind == "sum with a constant":
+            return torch.relu(self.second(y) + self.beside) - y
+        return self.second(torch.relu(torch.cat([y, self.beside], 1)[:, 2:6]))
+
+
+@pytest.mark.parametrize("kind", ["read again", "twice", "sum with a constant", "constant beside"])
+def test_maps_that_are_read_again(kind):
+    torch.manual_seed(0)
+    model = Reused(kind).double().eval()
+    images = torch.randn(3, 3, 9, 12, dtype=torch.float64)
+    found = effective_field(model, images, "output")
+    assert_same(found.map, plain_map(model, images, "", centre, "luo2016"))
+    assert not any("hooks" in note for note in found.notes)
+
+
+def test_targets_split_into_halves_are_the_same(monkeypatch):
+    torch.manual_seed(0)
+    model = randomised(torchvision.models.resnet18(weights=None))
+    image = torch.randn(1, 3, 48, 64, dtype=torch.float64)
+    together = effective_fields(model, image, "layer[12]*")
+    monkeypatch.setattr("perimetry.maps.pullback._AT_HAND", 1)
+    apart = effective_fields(model, image, "layer[12]*")
+    for name, unit in together.items():
+        np.testing.assert_allclose(apart[name].map, unit.map, rtol=1e-5, atol=1e-7 * unit.map.max())
+
+
+def test_the_same_call_gives_the_same_numbers():
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(weights=None).eval()
+    images = torch.randn(3, 3, 64, 64)
+    one, two = (effective_field(model, images, "layer3").map for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
 class Wrapped(nn.Module):
     """Gives other modules' outputs another form."""
 

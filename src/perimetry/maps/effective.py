@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from perimetry.errors import UnknownNameError
 from perimetry.maps.conventions import CONVENTIONS, Convention
 from perimetry.maps.gradient_sum import GradientSum
@@ -28,7 +30,8 @@ def effective_field(
     """The effective receptive field of one unit: how strongly each pixel moves it, averaged over images.
 
     model: a module in eval mode, a model's name or a `LoadedModel`. images: a batch (N, C, H, W), a photo, a folder,
-    a list of these, or a number of images of Gaussian noise, drawn from `seed`. Any number: one is in memory at a time.
+    a list of these, or a number of images of Gaussian noise, drawn from `seed`: any number, for a few at a time
+    are in memory.
     unit: `layer`, `layer:channel`, `layer@row,column` or `layer:channel@row,column`; the centre where no position is
     given; without a unit, the centre of the last layer that has positions.
     progress: called with the images done and the images in all.
@@ -99,12 +102,17 @@ def _measured(
     subject = loaded(model)
     count, stream = image_stream(subject, images, seed=seed)
     run: GradientSum | None = None
-    for done, image in enumerate(stream, start=1):
+    waiting: list[torch.Tensor] = []
+    for read, image in enumerate(stream, start=1):
         if run is None:
             run = GradientSum.begun(subject, image, units, CONVENTIONS[convention], every=every)
-        run.add(image)
-        if progress is not None:
-            progress(done, count)
+        waiting.append(image)
+        if len(waiting) >= run.at_once() or read == count:
+            run.add(torch.cat(waiting))
+            if progress is not None:
+                for done in range(read - len(waiting) + 1, read + 1):
+                    progress(done, count)
+            waiting.clear()
     assert run is not None, "there is at least one image"
     facts = {"definition": CONVENTIONS[convention].source, "seed": seed, "seconds": time.perf_counter() - began}
     return {name: run.result(name, convention, count, facts) for name in run.targets}

@@ -16,15 +16,18 @@ from perimetry.maps.innocent import innocent_causes
 from perimetry.maps.measurement import LUO_THRESHOLD, UnitMap, measure
 from perimetry.maps.parts import Part, is_map
 from perimetry.maps.program import Program
-from perimetry.maps.pullback import Tape, carry_back, fixed_values, forward, without_norms
+from perimetry.maps.pullback import OneAtATimeError, Tape, carry_back, fixed_values, forward, without_norms
 from perimetry.maps.receptive import Walk, walk
 from perimetry.maps.replay import ancestors
 from perimetry.maps.selection import elements_of, wanted_targets
 from perimetry.maps.targets import Target
+from perimetry.maps.window_rules import WINDOW_RULES
 from perimetry.models import LoadedModel
 from perimetry.tracing import trace
 from perimetry.tracing.calls import references
 
+# Images run together, and the bytes that they may take on the largest map: late layers' weights are read once for all.
+_IMAGES, _MAPS = 8, 32 << 20
 _AT_ONCE = 256 << 20  # bytes that the gradients of the targets carried back together may take on the largest map
 
 
@@ -33,7 +36,8 @@ class GradientSum:
     """One measurement while it runs: what was traced, what is asked, and the sums over images so far.
 
     asked: the distinct (value, elements) behind the targets; sums: one map for each. silent: how many images moved
-    each not at all. by_hooks: why the recorded program could not be used, where it could not.
+    each not at all. together: whether images may be run together. by_hooks: why the recorded program could
+    not be used, where it could not.
     """
 
     subject: LoadedModel
@@ -46,6 +50,7 @@ class GradientSum:
     silent: list[int]
     fixed: dict[int, torch.Tensor] | None = None
     way: Program | None = None
+    together: bool = True
     by_hooks: str | None = None
     images: int = 0
     difference: float | None = None
@@ -86,42 +91,70 @@ class GradientSum:
             places=places,
         )
 
-    def add(self, image: torch.Tensor) -> None:
-        """One more image."""
+    def at_once(self) -> int:
+        """How many images to add at a time: several, where one unit is asked for and every operator has a rule."""
         network = self.found.network
-        given = image[0] if self.subject.takes == "list" else image
+        moved = [node for node in self.nodes if any(i is not None and network.depends[i] for i in node.outputs)]
+        ruled = self.together and all(node.op in WINDOW_RULES for node in moved)
+        if len(self.asked) > 1 or not ruled or self.subject.takes == "list" or network.captured == "real":
+            return 1
+        return max(1, min(_IMAGES, _MAPS // self._largest()))
+
+    def add(self, images: torch.Tensor) -> None:
+        """More images (N, C, H, W): together where that is possible."""
+        if len(images) > 1 and self.by_hooks is None:
+            try:
+                self._add(images)
+            except (OneAtATimeError, InputError, RuntimeError):
+                self.together = False
+            else:
+                return
+        for image in images.split(1):
+            self._add(image)
+
+    def _add(self, images: torch.Tensor) -> None:
+        network = self.found.network
+        given = images[0] if self.subject.takes == "list" else images
         keep = frozenset(value for value, _ in self.asked)
         tape: Tape | None = None
         if self.by_hooks is None:
             try:
                 if self.fixed is None:
-                    self.fixed = fixed_values(network, self.nodes, given)
+                    self.fixed = fixed_values(network, self.nodes, given[:1] if len(images) > 1 else given)
                     self.way = without_norms(network, self.nodes, keep)
                 assert self.way is not None
                 tape = forward(self.way, self.fixed, given, keep)
-                self._check(tape, image)
+                self._check(tape, images[:1])
             except (InputError, RuntimeError) as error:
+                if len(images) > 1:
+                    raise
                 # A program that follows the data, or writes where it cannot be followed; the model itself still runs.
                 tape, self.by_hooks = None, str(error).splitlines()[0]
-        for first in range(0, len(self.asked), self._together()):
-            places = range(first, min(first + self._together(), len(self.asked)))
-            if tape is not None:
-                seeds = [(self.asked[place][0], self._seed(tape, place, place - first)) for place in places]
+        at_once = max(1, _AT_ONCE // self._largest())
+        for first in range(0, len(self.asked), at_once):
+            places = range(first, min(first + at_once, len(self.asked)))
+            if tape is not None and len(images) > 1:
+                assert len(self.asked) == 1, "rows are either targets or images"
+                seeds = [(self.asked[0][0], self._seed(tape, 0, row, row)) for row in range(len(images))]
+                gradients = carry_back(tape, seeds, len(images))
+            elif tape is not None:
+                seeds = [(self.asked[place][0], self._seed(tape, place, place - first, 0)) for place in places]
                 gradients = carry_back(tape, seeds, len(places))
             else:
                 gradients = hooked_gradients(
-                    self.subject, network, image, self._layers(places), self.definition.differentiated
+                    self.subject, network, images, self._layers(places), self.definition.differentiated
                 )
-            for place, gradient in zip(places, gradients, strict=True):
+            for row, gradient in enumerate(gradients):
+                place = 0 if len(images) > 1 else first + row
                 one = self.definition.of_image(gradient.reshape(-1, *network.image_shape))
                 self.silent[place] += int(not bool(one.any()))
                 self.sums[place] += one.double().cpu()
-        self.images += 1
+        self.images += len(images)
 
-    def _together(self) -> int:
-        """How many targets are carried back at once."""
-        largest = max(self.found.network.values[i].bytes for node in self.nodes for i in node.outputs if i is not None)
-        return int(max(1, _AT_ONCE // max(1, largest)))
+    def _largest(self) -> int:
+        """Bytes of the largest map on the way."""
+        sizes = (self.found.network.values[i].bytes for node in self.nodes for i in node.outputs if i is not None)
+        return int(max(1, *sizes))
 
     def _check(self, tape: Tape, image: torch.Tensor) -> None:
         """The recorded program must give what the model gives: on the first image, or on all where it may differ."""
@@ -134,17 +167,20 @@ class GradientSum:
             return
         value = max(values)
         made = hooked_output(self.subject, network, image, values[value])
-        if made is None or made.shape != tape.values[value].shape:
+        if made is None or made.shape != network.values[value].shape:
             raise InputError("the model takes another way on this image than on the one that it was traced on")
+        own = tape.values[value][: len(made)] if made.ndim else tape.values[value]
         scale = max(float(made.abs().max()), 1e-30)
-        self.difference = max(self.difference or 0.0, float((made - tape.values[value]).abs().max()) / scale)
+        self.difference = max(self.difference or 0.0, float((made - own).abs().max()) / scale)
         if not self.difference < 1e-3:
             raise InputError(f"the recorded program differs from the model by {self.difference:.1g} of its output")
 
-    def _seed(self, tape: Tape, place: int, row: int) -> Part:
+    def _seed(self, tape: Tape, place: int, row: int, image: int) -> Part:
         """The gradient of a target with respect to its layer's output, as the smallest window that holds it."""
         value, elements = self.asked[place]
         output = tape.values[value]
+        if tape.images > 1:
+            output = output[image : image + 1]
         places = np.unravel_index(np.asarray(elements), tuple(output.shape))
         corner: tuple[int, int] | None = None
         if is_map(output.shape):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,9 +36,9 @@ class Part:
         (top, left), (bottom, right) = self.corner, self.ends
         return slice(top, bottom), slice(left, right)
 
-    def of(self, wanted: Callable[[int], bool]) -> list[Part]:
+    def of(self, wanted: range) -> list[Part]:
         """The part of some of the targets; nothing where there is none of them."""
-        places = [place for place, row in enumerate(self.rows) if wanted(row)]
+        places = [place for place, row in enumerate(self.rows) if row in wanted]
         if len(places) == len(self.rows):
             return [self]
         if not places:
@@ -46,6 +46,14 @@ class Part:
         adjacent = places == list(range(places[0], places[-1] + 1))
         tensor = self.tensor[places[0] : places[-1] + 1] if adjacent else self.tensor[places]
         return [Part(tuple(self.rows[place] for place in places), tensor, self.corner)]
+
+    def cut(self, values: torch.Tensor) -> torch.Tensor:
+        """What stands in the window on a map of values (N, C, H, W): each row's own where there are several images."""
+        window = values[(..., *self.window)]
+        if values.shape[0] == 1:
+            return window.expand(len(self.rows), -1, -1, -1)
+        assert self.rows == tuple(range(self.rows[0], self.rows[-1] + 1)), "of several images, rows are adjacent"
+        return window[self.rows[0] : self.rows[-1] + 1]
 
 
 def is_map(shape: Sequence[int]) -> bool:

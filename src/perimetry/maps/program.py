@@ -57,7 +57,10 @@ class Program:
 
 
 def program(network: Network, nodes: Sequence[Node], keep: Collection[int] = ()) -> Program:
-    """Fold what can be folded, but for convolutions whose own output is to be kept. Raises `TrainingModeError` for a batch norm that uses the batch's statistics."""
+    """Fold what can be folded, but for convolutions whose own output is to be kept.
+
+    Raises `TrainingModeError` for a batch norm that uses the batch's statistics.
+    """
     readers = Counter(index for node in nodes for index in set(references((node.args, tuple(node.kwargs.values())))))
     made_by = {index: node for node in nodes for index in node.outputs if index is not None}
     folds: dict[int, Folded] = {}

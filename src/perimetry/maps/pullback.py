@@ -8,7 +8,7 @@ back by autograd, on the whole tensor.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,16 +28,21 @@ _AT_HAND = 8 << 20
 _FRESH = ("aten.convolution", "aten.native_batch_norm", "aten.add")
 
 
+class OneAtATimeError(Exception):
+    """A program that cannot be run on several images at once."""
+
+
 @dataclass(slots=True)
 class Tape:
     """What one forward pass leaves for the way back.
 
-    values: the outputs asked for; made: the values that each node made; backward: for each node, from the parts of its
-    outputs to parts of its inputs.
+    images: how many it was run on. values: the outputs asked for; made: the values that each node made; backward: for
+    each node, from the parts of its outputs to parts of its inputs.
     """
 
     network: Network
     image: int
+    images: int
     nodes: list[Node]
     values: dict[int, torch.Tensor] = field(default_factory=dict)
     made: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -93,13 +98,14 @@ def forward(
 ) -> Tape:
     """Run a program on an image of the recorded shape, and note how each node is carried back.
 
-    way: what `without_norms` made; keep: values to hand out.
+    way: what `without_norms` made; keep: values to hand out. image: or several images, for one target each, whose row
+    is the image's place; raises `OneAtATimeError` where an operator has no rule for them.
     """
     network, nodes = way.network, way.nodes
     index = next(value.index for value in network.values if value.kind == "image")
-    tape = Tape(network, index, [])
+    tape = Tape(network, index, 1 if image.ndim != 4 else image.shape[0] // network.values[index].shape[0], [])
     values = dict(fixed)
-    if is_map(image.shape):
+    if image.ndim == 4:
         image = image.contiguous(memory_format=torch.channels_last)
     values.update({value.index: image for value in network.values if value.kind == "image"})
     last_read = {read: place for place, node in enumerate(nodes) for read in reads(node)}
@@ -112,8 +118,8 @@ def forward(
             if node.op in _FRESH:
                 spare.update(
                     index
-                    for index, made in outputs.items()
-                    if is_map(made.shape) and readers[index] == 1 and index not in keep
+                    for index in outputs
+                    if is_map(network.values[index].shape) and readers[index] == 1 and index not in keep
                 )
             tape.made[node.index] = tuple(outputs)
             values.update(outputs)
@@ -144,8 +150,8 @@ def carry_back(tape: Tape, seeds: Sequence[tuple[int, Part]], count: int) -> tor
             rows, held = _carry_through(tape, tape.nodes[reached], pending)
             if held > _AT_HAND and len(rows) > 1:
                 middle = rows[len(rows) // 2]
-                waiting.append((reached, _chosen(pending, lambda row, middle=middle: row < middle)))
-                pending = _chosen(pending, lambda row, middle=middle: row >= middle)
+                waiting.append((reached, _chosen(pending, range(middle))))
+                pending = _chosen(pending, range(middle, count))
         for value, parts in pending.items():
             assert tape.network.values[value].kind == "image", "everything else was made by a node"
             for part in parts:
@@ -170,7 +176,7 @@ def _carry_through(tape: Tape, node: Node, pending: dict[int, list[Part]]) -> tu
     return sorted(rows), held
 
 
-def _chosen(pending: Mapping[int, list[Part]], wanted: Callable[[int], bool]) -> dict[int, list[Part]]:
+def _chosen(pending: Mapping[int, list[Part]], wanted: range) -> dict[int, list[Part]]:
     """What is pending for some of the targets."""
     found = {value: [part for each in parts for part in each.of(wanted)] for value, parts in pending.items()}
     return {value: parts for value, parts in found.items() if parts}
@@ -195,6 +201,8 @@ def _forward_node(
         if known is not None:
             tape.backward[node.index] = known
             return outputs
+    if tape.images > 1:
+        raise OneAtATimeError(f"{node.op} has no rule for several images")
     return _recorded(tape, node, values)
 
 
@@ -203,7 +211,7 @@ def _quickly(
 ) -> dict[int, torch.Tensor]:
     """Run a convolution in its fastest form, a rectifier or a sum within a map that nothing else reads; or nothing."""
     source, output = reads(node)[0], node.outputs[0]
-    if output is not None and node.op == "aten.convolution" and is_map(values[source].shape):
+    if output is not None and node.op == "aten.convolution" and is_map(network.values[source].shape):
         call = call_of(network, node)
         bias = None if call["bias"] is None else values[call["bias"].index]
         if not call["transposed"] and call["weight"].index != source:

@@ -25,11 +25,11 @@ def _each(output: int, source: int, step: Callable[[Part], Part]) -> Backward:
     return lambda arrived: [(source, step(part)) for part in arrived.get(output, ())]
 
 
-def _one_map(network: Network, node: Node, values: Mapping[int, torch.Tensor]) -> tuple[int, int] | None:
+def _one_map(network: Network, node: Node) -> tuple[int, int] | None:
     """The first output and the first input, where both are maps and no other input depends on the image."""
     source, output = reads(node)[0], node.outputs[0]
     others = [index for index in reads(node)[1:] if network.depends[index]]
-    if output is None or others or not is_map(values[source].shape) or not is_map(network.values[output].shape):
+    if output is None or others or not is_map(network.values[source].shape) or not is_map(network.values[output].shape):
         return None
     return output, source
 
@@ -37,7 +37,7 @@ def _one_map(network: Network, node: Node, values: Mapping[int, torch.Tensor]) -
 def _convolution(
     network: Network, node: Node, values: Mapping[int, torch.Tensor], _: Mapping[int, torch.Tensor]
 ) -> Backward | None:
-    ends = _one_map(network, node, values)
+    ends = _one_map(network, node)
     call = call_of(network, node)
     if ends is None or call["transposed"]:
         return None
@@ -74,7 +74,7 @@ def _through(
 def _batch_norm(
     network: Network, node: Node, values: Mapping[int, torch.Tensor], _: Mapping[int, torch.Tensor]
 ) -> Backward | None:
-    ends = _one_map(network, node, values)
+    ends = _one_map(network, node)
     call = call_of(network, node)
     if ends is None or call.get("training", False) or call["running_var"] is None:
         return None
@@ -89,7 +89,7 @@ def _pointwise(
     network: Network, node: Node, values: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
 ) -> Backward | None:
     """A function of one map, position by position: multiply by its derivative."""
-    ends = _one_map(network, node, values)
+    ends = _one_map(network, node)
     if ends is None or outputs[ends[0]].shape != values[ends[1]].shape:
         return None
     leaf = values[ends[1]].detach().requires_grad_()
@@ -98,23 +98,22 @@ def _pointwise(
         (slope,) = torch.autograd.grad(made.sum(), leaf)
 
     def step(part: Part) -> Part:
-        return Part(part.rows, part.tensor * slope[(..., *part.window)], part.corner)
+        return Part(part.rows, part.tensor * part.cut(slope), part.corner)
 
     return _each(*ends, step)
 
 
 def _rectifier(
-    network: Network, node: Node, values: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
+    network: Network, node: Node, _: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
 ) -> Backward | None:
     """Where the output is zero, nothing passes."""
-    ends = _one_map(network, node, values)
+    ends = _one_map(network, node)
     if ends is None:
         return None
     made = outputs[ends[0]]
 
     def step(part: Part) -> Part:
-        window = made[(..., *part.window)].expand(part.tensor.shape)
-        return Part(part.rows, torch.ops.aten.threshold_backward(part.tensor, window, 0), part.corner)
+        return Part(part.rows, torch.ops.aten.threshold_backward(part.tensor, part.cut(made), 0), part.corner)
 
     return _each(*ends, step)
 
@@ -125,7 +124,7 @@ def _addition(
     output, call = node.outputs[0], call_of(network, node)
     names = [name for name in ("self", "other") if getattr(call.get(name), "index", None) is not None]
     sources = [(name, call[name].index) for name in names if network.depends[call[name].index]]
-    if output is None or not is_map(outputs[output].shape):
+    if output is None or not is_map(network.values[output].shape):
         return None
     if any(values[index].shape != outputs[output].shape for _, index in sources):
         return None
@@ -144,31 +143,35 @@ def _addition(
 def _max_pool(
     network: Network, node: Node, values: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
 ) -> Backward | None:
-    ends = _one_map(network, node, values)
+    ends = _one_map(network, node)
     if ends is None or len(node.outputs) < 2 or node.outputs[1] is None:
         return None
     width = values[ends[1]].shape[3]
-    chosen = outputs[node.outputs[1]][0]
+    chosen = outputs[node.outputs[1]]
 
     def step(part: Part) -> Part:
-        picked = chosen[(..., *part.window)]
+        picked = part.cut(chosen)
         rows, columns = picked // width, picked % width
         top, left = int(rows.min()), int(columns.min())
         height, across = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
-        place = ((rows - top) * across + (columns - left)).permute(1, 2, 0).flatten(0, 1)
+        place = ((rows - top) * across + (columns - left)).permute(0, 2, 3, 1).flatten(1, 2)
         flat = part.tensor.new_zeros((len(part.rows), height * across, part.tensor.shape[1]))
-        flat.scatter_add_(1, place.expand(len(part.rows), -1, -1), part.tensor.permute(0, 2, 3, 1).flatten(1, 2))
+        flat.scatter_add_(1, place, part.tensor.permute(0, 2, 3, 1).flatten(1, 2))
         return Part(part.rows, flat.unflatten(1, (height, across)).permute(0, 3, 1, 2), (top, left))
 
     return _each(*ends, step)
 
 
 def _concatenation(
-    network: Network, node: Node, values: Mapping[int, torch.Tensor], _: Mapping[int, torch.Tensor]
+    network: Network, node: Node, _values: Mapping[int, torch.Tensor], _: Mapping[int, torch.Tensor]
 ) -> Backward | None:
     output, call = node.outputs[0], call_of(network, node)
     sources = reads(node)
-    if output is None or call["dim"] not in (1, -3) or not all(is_map(values[index].shape) for index in sources):
+    if (
+        output is None
+        or call["dim"] not in (1, -3)
+        or not all(is_map(network.values[index].shape) for index in sources)
+    ):
         return None
 
     def backward(arrived: Mapping[int, list[Part]]) -> list[tuple[int, Part]]:
