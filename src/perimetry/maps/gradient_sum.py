@@ -26,8 +26,9 @@ from perimetry.models import LoadedModel
 from perimetry.tracing import trace
 from perimetry.tracing.calls import references
 
-# Images run together, and the bytes that they may take on the largest map: late layers' weights are read once for all.
-_IMAGES, _MAPS = 8, 32 << 20
+# Images run together, and the bytes that they may take on the largest map: a late layer's weights are read once for all
+# of them; but every rectifier's output is kept until the way back.
+_IMAGES, _MAPS = 4, 16 << 20
 _AT_ONCE = 256 << 20  # bytes that the gradients of the targets carried back together may take on the largest map
 
 
