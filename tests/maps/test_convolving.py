@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from perimetry.maps.convolving import convolved, spreading
