@@ -155,7 +155,7 @@ def run_case(case: Case, repeats: int) -> dict[str, object]:
     for turn in range(repeats):
         print(f"{case.name}: turn {turn + 1} of {repeats}", file=sys.stderr)
         began = time.perf_counter()
-        found = perimetry.occlude(model, image, unit, patch=PATCH, stride=STRIDE)
+        found = perimetry.occlude(model, image, unit or layer, patch=PATCH, stride=STRIDE)
         seconds = time.perf_counter() - began
         facts = dict(found.facts)
         times.setdefault("perimetry", []).append(seconds / facts["positions"])  # type: ignore[operator]

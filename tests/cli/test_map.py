@@ -15,7 +15,7 @@ from PIL import Image
 import perimetry
 from perimetry import InputError, UnitMap
 from perimetry.cli.main import main
-from perimetry.cli.map import Progress
+from perimetry.cli.progress import Progress
 from perimetry.geometry import AxisField, Box, Field, Span
 from perimetry.images import sample_photo
 from perimetry.maps.measurement import measure
@@ -25,7 +25,7 @@ SOURCE = Path(perimetry.__file__).parents[1]
 FIELD = Field((AxisField(9, 1, -4, True, [(-4, 4, 0, 4)]),) * 2)
 
 
-def answer(method, shape):
+def answer(method, shape, unit="conv1"):
     values = np.zeros(shape, dtype=np.float32)
     values[10:20, 12:30] = 1
     box = Box((Span(8, 16), Span(9, 17)))
@@ -33,26 +33,32 @@ def answer(method, shape):
     lines = tuple(range(shape[0])), tuple(range(shape[1]))
     patch = (1, 1) if method == "occlusion" else None
     found = measure(values, centre=(12, 13), field_box=box)
-    return UnitMap("net", "conv1", method, "luo2016", values, *lines, patch, shape, target, found, 1, {}, ("so it is",))
+    return UnitMap("net", unit, method, "luo2016", values, *lines, patch, shape, target, found, 1, {}, ("so it is",))
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Replaces both functions; collects what they were called with."""
+    """Replaces the functions that measure; collects what they were called with."""
     calls = []
+
+    def effective_fields(model, images, units, *, progress=None):
+        calls.append(("effective", model, images, units, {}))
+        names = ["layer1", "layer2"] if isinstance(units, str) else units
+        return {name: answer("effective", model.input_size, name) for name in names}
 
     def effective_field(model, images, unit=None, *, convention="luo2016", progress=None):
         progress(1, len(images))
         calls.append(("effective", model, images, unit, {"convention": convention}))
         return answer("effective", model.input_size)
 
-    def occlude(model, image, unit=None, *, checkpoint=None, progress=None, **settings):
+    def occlude(model, images, unit=None, *, checkpoint=None, progress=None, **settings):
         progress(1, 2)
         progress(2, 2)
-        calls.append(("occlusion", model, image, unit, settings | {"checkpoint": checkpoint}))
-        return answer("occlusion", model.input_size)
+        calls.append(("occlusion", model, images, unit, settings | {"checkpoint": checkpoint}))
+        return answer("occlusion", model.input_size, unit or "conv1")
 
     monkeypatch.setitem(vars(perimetry), "effective_field", effective_field)
+    monkeypatch.setitem(vars(perimetry), "effective_fields", effective_fields)
     monkeypatch.setitem(vars(perimetry), "occlude", occlude)
     return calls
 
@@ -95,9 +101,9 @@ def test_files_and_text(measured, capsys, tmp_path, method):
 def test_options_of_occlusion_reach_it(measured, capsys):
     words = "--patch 16x24 --stride 8 --fill constant:0.5 --value absolute --region 0,8,64,72 --seed 3 --memory 1.5GiB"
     command = ["map", "timm:test_resnet", "--method", "occlusion", "--unit", "conv1:2@3,4", "--resume", "part.npz"]
-    assert main([*command, *words.split()]) == 0
-    _, _, image, unit, settings = measured[0]
-    assert (Path(image).name, unit) == ("chelsea.jpg", "conv1:2@3,4")
+    assert main([*command, *words.split(), "--share", "20%"]) == 0
+    _, _, images, unit, settings = measured[0]
+    assert ([Path(image).name for image in images], unit) == (["chelsea.jpg"], "conv1:2@3,4")
     assert settings == {
         "patch": (16, 24),
         "stride": (8, 8),
@@ -106,6 +112,7 @@ def test_options_of_occlusion_reach_it(measured, capsys):
         "region": (0, 8, 64, 72),
         "seed": 3,
         "memory": 3 << 29,
+        "share": 0.2,
         "checkpoint": "part.npz",
     }
 
@@ -113,7 +120,7 @@ def test_options_of_occlusion_reach_it(measured, capsys):
 def test_a_photo_may_fill_the_patch(measured, capsys):
     words = ["--method", "occlusion", "--size", "48x64", "--fill", str(sample_photo())]
     assert main(["map", "timm:test_resnet", *words]) == 0
-    assert measured[0][4]["fill"].shape == (1, 3, 48, 64)
+    assert measured[0][4]["fill"] == str(sample_photo())
 
 
 def test_what_is_not_given_is_left_to_the_function(measured, capsys):
@@ -127,8 +134,50 @@ def test_photos_and_folders(measured, capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
     assert main(["map", "timm:test_resnet", "--image", str(tmp_path), str(sample_photo())]) == 0
     assert [Path(image).name for image in measured[0][2]] == ["a.jpg", "b.jpg", "chelsea.jpg"]
-    assert main(["map", "timm:test_resnet", "--image", str(tmp_path), "--method", "occlusion"]) == 2
-    assert "one photo at a time, got 2" in capsys.readouterr().err
+    assert main(["map", "timm:test_resnet", "--image", str(tmp_path), "--method", "occlusion"]) == 0
+    assert [Path(image).name for image in measured[1][2]] == ["a.jpg", "b.jpg"]
+
+
+def test_several_units_make_several_files_and_a_list(measured, capsys, tmp_path):
+    words = ["--unit", "conv1", "--unit", "layer2:3", "--method", "both", "--resume", str(tmp_path / "part")]
+    files = [word for kind in ("png", "npz", "json") for word in (f"--{kind}", str(tmp_path / f"map.{kind}"))]
+    assert main(["map", "timm:test_resnet", "--size", "48x64", *words, *files]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\ntheoretical field") == 4
+    assert [call[3] for call in measured] == [["conv1", "layer2:3"], "conv1", "layer2:3"]
+    assert [Path(call[4]["checkpoint"]).name for call in measured[1:]] == ["part-1", "part-2"]
+    pictures = [f"map-{number}.{kind}" for kind in ("npz", "png") for number in (1, 2, 3, 4)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*pictures, "map.json"])
+    told = json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))
+    assert list(told) == ["schema", "maps"] and told["schema"] == 1
+    assert [(each["unit"], each["method"]) for each in told["maps"]] == [
+        (unit, method) for unit in ("conv1", "layer2:3") for method in ("effective", "occlusion")
+    ]
+
+
+def test_a_pattern_names_layers_and_brackets_belong_to_names(measured, capsys):
+    assert main(["map", "timm:test_resnet", "--unit", "layer*", "--json", "-"]) == 0
+    assert [each["unit"] for each in json.loads(capsys.readouterr().out)["maps"]] == ["layer1", "layer2"]
+    assert main(["map", "timm:test_resnet", "--unit", "conv1", "--unit", "layer?", "--unit", "output[out]:15"]) == 0
+    assert main(["map", "timm:test_resnet", "--unit", "output[out]:15"]) == 0
+    assert [call[3] for call in measured] == ["layer*", ["conv1", "output[out]:15"], "layer?", "output[out]:15"]
+    assert main(["map", "timm:test_resnet", "--unit", "layer*", "--method", "both"]) == 2
+    assert "not of 'layer*'; name each with --unit" in capsys.readouterr().err
+
+
+def test_a_share_measures_either_method(measured, capsys):
+    assert main(["map", "timm:test_resnet", "--share", "0.3", "--method", "both", "--json", "-"]) == 0
+    effective, _ = json.loads(capsys.readouterr().out)["maps"]
+    assert effective["measured"]["threshold"] == 0.3
+    assert measured[1][4] == {"share": 0.3, "checkpoint": None}
+
+
+def test_one_page_holds_all_maps(measured, capsys, tmp_path):
+    pytest.importorskip("perimetry.report.map_html")
+    page = tmp_path / "map.html"
+    assert main(["map", "timm:test_resnet", "--unit", "conv1", "--unit", "layer2", "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "conv1" in text and "layer2" in text and "</html>" in text.lower()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +192,12 @@ def test_photos_and_folders(measured, capsys, tmp_path):
         ("--method occlusion --seed -1", 2, "expected a whole number from 0"),
         ("--method occlusion --memory lots", 2, "expected a number of bytes like 2GiB"),
         ("--method occlusion --memory 0", 2, "expected a number of bytes like 2GiB"),
+        ("--share 1", 2, "expected a share from 0 to below 1, like 0.1, got '1'"),
+        ("--share -1", 2, "--share: expected"),
+        ("--html -", 2, "--html needs the name of a file"),
+        ("--method occlusion --unit blocks.*", 2, "made of one unit at a time, not of 'blocks.*'"),
+        ("--unit nothing*", 2, "unknown layer 'nothing*'"),
+        ("--method occlusion --fill nois", 2, "unknown fill 'nois'; did you mean 'noise'"),
         ("--method occlusion --value size", 2, "invalid choice: 'size'"),
         ("--unti conv1", 2, "unknown option '--unti'; did you mean '--unit'"),
         ("--png -", 2, "--png needs the name of a file; only --json can go to stdout"),

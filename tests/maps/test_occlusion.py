@@ -190,6 +190,21 @@ def test_fills() -> None:
     assert (occlude(model, image, "0@4,4", patch=4, stride=4, fill="noise", seed=1).map != again).any()
 
 
+def test_a_photo_may_fill_and_is_told_by_its_name() -> None:
+    from perimetry.images import sample_photo
+
+    model = perimetry.load_model("timm:test_resnet")
+    image, _ = model.photo(sample_photo())
+    form = {"patch": (40, 48), "stride": 60, "region": (10, 0, 150, 160)}
+    by_name = occlude(model, image * 0.5, "layer1", fill=str(sample_photo()), **form)
+    given = occlude(model, image * 0.5, "layer1", fill=image, **form)
+    assert (by_name.map == given.map).all() and by_name.map.any()
+    facts = by_name.facts
+    assert (facts["fill"], given.facts["fill"]) == ("chelsea.jpg", "image")
+    assert (facts["stride"], facts["region"]) == ([60, 60], [10, 0, 150, 160])
+    assert (by_name.tops, by_name.lefts) == ((10, 70), (0, 60))
+
+
 def test_values_agree_with_each_other() -> None:
     model, image = small(*block(3, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()), image_of(1, 3, 12, 12)
     maps = {
@@ -245,6 +260,9 @@ def test_the_error_of_the_difference_is_told() -> None:
         ({"unit": "output:9"}, "has 4 channels"),
         ({"fill": "nois"}, "unknown fill 'nois'; did you mean 'noise'"),
         ({"fill": "constant:x"}, "expected a number"),
+        ({"fill": "constant:nan"}, "expected a number"),
+        ({"share": 1.0}, "expected a threshold from 0 to below 1"),
+        ({"value": "relative", "unit": "output"}, "ask for value 'l2', 'norm' or 'argmax'"),
         ({"value": "singed"}, "unknown value 'singed'; did you mean 'signed'"),
         ({"value": "signed", "unit": "output"}, "that of one number"),
         ({"region": (0, 0, 99, 9)}, "does not lie inside"),

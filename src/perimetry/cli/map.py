@@ -1,16 +1,16 @@
-"""`perimetry map`: what one unit of a model really sees, measured by gradient or by occlusion."""
+"""`perimetry map`: what units of a model really see, measured by gradient or by occlusion."""
 
 from __future__ import annotations
 
-import sys
-import time
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perimetry.cli import outputs, terminal
 from perimetry.cli.loading import named_model
-from perimetry.cli.options import Options, byte_count, image_size, region, whole
+from perimetry.cli.options import Options, byte_count, image_size, region, share, whole
+from perimetry.cli.progress import Progress
 from perimetry.errors import InputError
 from perimetry.files import write_whole
 
@@ -22,32 +22,41 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 A unit is layer, layer:channel, layer@row,column or layer:channel@row,column; without a position the centre one.
+With --method effective it may be a pattern over layers, such as 'layer*'. --unit may be given several times: --png,
+--npz and --resume are then numbered (map-1.png, map-2.png, ...), and the JSON holds a list of maps.
 `perimetry inspect MODEL` lists the layers. Without a model: a small trained network; without a photo: a sample photo.
 F may be - for the JSON on stdout, which then takes the place of the text."""
 
-_VALUES = ("signed", "absolute", "relative", "l2", "argmax")
+_VALUES = ("signed", "absolute", "relative", "l2", "norm", "argmax")
 _OCCLUSION_ONLY = ("patch", "stride", "fill", "value", "region", "seed", "memory", "resume")
 _EFFECTIVE_ONLY = ("convention",)
+_FILES = ("json", "npz", "png", "html")
 
 
 def _options() -> Options:
-    options = Options("map", "What one unit of a model really sees, by gradient or by occlusion.", _EPILOG)
+    options = Options("map", "What units of a model really see, by gradient or by occlusion.", _EPILOG)
     add = options.add_argument
     add("model", nargs="?", metavar="MODEL", help="the model, named as for `perimetry inspect`")
-    add("--unit", metavar="U", help="what to ask about (default: the centre of the last layer with positions)")
-    add("--image", nargs="+", action="extend", metavar="PHOTO", help="photos, or folders of them, to measure on")
+    add(
+        "--unit",
+        action="append",
+        metavar="U",
+        help="what to ask about; may be repeated (default: the centre of the last layer with positions)",
+    )
+    add("--image", nargs="+", action="extend", metavar="PHOTO", help="photos, or folders of them, to average over")
     add("--size", type=image_size, metavar="HxW", help="size of the image in pixels (default: the model's own)")
     add("--weights", metavar="W", help="none, default (pretrained, may be downloaded), or a file")
     add(
         "--method",
-        choices=("effective", "occlusion"),
+        choices=("effective", "occlusion", "both"),
         default="effective",
         help="effective: the gradient with respect to the image (the default); "
-        "occlusion: a patch is moved over one photo",
+        "occlusion: a patch is moved over the photo; both: one map of each",
     )
-    gradient = options.add_argument_group("with --method effective")
+    add("--share", type=share, metavar="S", help="measure where the map exceeds this share of its maximum, as 0.1")
+    gradient = options.add_argument_group("with --method effective or both")
     gradient.add_argument("--convention", metavar="NAME", help="how gradients are summed up (default: luo2016)")
-    add = options.add_argument_group("with --method occlusion").add_argument
+    add = options.add_argument_group("with --method occlusion or both").add_argument
     add("--patch", type=image_size, metavar="HxW", help="size of the patch in pixels (default: 16)")
     add("--stride", type=image_size, metavar="HxW", help="how far the patch moves at a time (default: 8)")
     add(
@@ -62,11 +71,12 @@ def _options() -> Options:
     )
     add("--region", type=region, metavar="T,L,B,R", help="only patches inside this part of the image")
     add("--seed", type=whole, metavar="N", help="seed of the noise (default: 0)")
-    add("--memory", type=byte_count, metavar="SIZE", help="stay below this, for example 2GiB")
+    add("--memory", type=byte_count, metavar="SIZE", help="take no more than this besides the model, as 2GiB")
     add("--resume", metavar="F", help="keep partial results in this file, and go on from those that it holds")
     add = options.add_argument_group("results").add_argument
     add("--png", metavar="F", help="write a picture: the map over the photo")
     add("--npz", metavar="F", help="write the map itself, as NumPy arrays")
+    add("--html", metavar="F", help="write one page with all maps, to open in a browser")
     add("--json", metavar="F", help="write what was measured as JSON")
     return options
 
@@ -77,22 +87,19 @@ def run(words: Sequence[str]) -> int:
     _check(options)
     photos = _photos(options.image)
     model = named_model(options.model, weights=options.weights, size=options.size)
-    found = _occluded(model, photos, options) if options.method == "occlusion" else _effective(model, photos, options)
-    if options.json:
-        outputs.write(options.json, found.to_json())
-    if options.npz:
-        found.save_npz(options.npz)
-    if options.png:
-        from perimetry.report.map_image import map_png
-
-        write_whole(options.png, map_png(found, model.photo(photos[0])[1]))
-    for target in (options.json, options.npz, options.png):
-        if target not in (None, outputs.STDOUT):
+    units: list[str | None] = [*dict.fromkeys(options.unit)] if options.unit else [None]
+    maps = _effective(model, photos, units, options) if options.method != "occlusion" else []
+    if options.method != "effective":
+        occluded = _occluded(model, photos, units, options)
+        maps = [each for pair in zip(maps, occluded, strict=True) for each in pair] if maps else occluded
+    for target in _write(maps, model, photos, options):
+        if target != outputs.STDOUT:
             terminal.progress(f"wrote {target}")
     if options.json != outputs.STDOUT:
         from perimetry.report.map_text import map_text
 
-        print(map_text(found, width=terminal.width(), photo=Path(photos[0]).name, color=terminal.color()))
+        form: dict[str, Any] = {"width": terminal.width(), "photo": Path(photos[0]).name, "color": terminal.color()}
+        print("\n\n".join(map_text(found, **form) for found in maps))
     return 0
 
 
@@ -100,12 +107,15 @@ def _check(options: argparse.Namespace) -> None:
     """What can be told before the work starts."""
     for method, names in (("occlusion", _OCCLUSION_ONLY), ("effective", _EFFECTIVE_ONLY)):
         given = [name for name in names if getattr(options, name) is not None]
-        if given and options.method != method:
+        if given and options.method not in (method, "both"):
             raise InputError(f"--{given[0]} belongs to --method {method}; add that, or leave --{given[0]} out")
-    for name in ("png", "npz", "resume"):
+    for unit in options.unit or ():
+        if _is_pattern(unit) and options.method != "effective":
+            raise InputError(f"occlusion maps are made of one unit at a time, not of {unit!r}; name each with --unit")
+    for name in ("png", "npz", "html", "resume"):
         if getattr(options, name) == outputs.STDOUT:
             raise InputError(f"--{name} needs the name of a file; only --json can go to stdout")
-    outputs.check((options.json, options.npz, options.png, options.resume))
+    outputs.check([getattr(options, name) for name in (*_FILES, "resume")])
 
 
 def _photos(given: Sequence[str] | None) -> list[str]:
@@ -118,68 +128,71 @@ def _photos(given: Sequence[str] | None) -> list[str]:
     return files
 
 
-def _effective(model: LoadedModel, photos: list[str], options: argparse.Namespace) -> UnitMap:
+def _is_pattern(unit: str) -> bool:
+    """True for a pattern over layers; brackets belong to names, as in output[out]:15."""
+    return "*" in unit or "?" in unit
+
+
+def _effective(
+    model: LoadedModel, photos: list[str], units: list[str | None], options: argparse.Namespace
+) -> list[UnitMap]:
     import perimetry
 
     asked: dict[str, Any] = {} if options.convention is None else {"convention": options.convention}
     with Progress("photos") as progress:
-        return perimetry.effective_field(model, photos, options.unit, **asked, progress=progress.show)
+        asked["progress"] = progress.show
+        if len(units) == 1 and not _is_pattern(units[0] or ""):
+            found = [perimetry.effective_field(model, photos, units[0], **asked)]
+        else:
+            names = [unit for unit in units if unit is not None]
+            plain = [name for name in names if not _is_pattern(name)]
+            known = perimetry.effective_fields(model, photos, plain, **asked) if plain else {}
+            by_name: dict[str, UnitMap] = {}
+            for name in names:
+                if _is_pattern(name):
+                    by_name |= perimetry.effective_fields(model, photos, name, **asked)
+                else:
+                    by_name[name] = known[name]
+            found = list(by_name.values())
+    return found if options.share is None else [each.with_share(options.share) for each in found]
 
 
-def _occluded(model: LoadedModel, photos: list[str], options: argparse.Namespace) -> UnitMap:
+def _occluded(
+    model: LoadedModel, photos: list[str], units: list[str | None], options: argparse.Namespace
+) -> list[UnitMap]:
     import perimetry
 
-    if len(photos) > 1:
-        raise InputError(f"occlusion maps are made of one photo at a time, got {len(photos)}; name one")
-    names = ("patch", "stride", "fill", "value", "region", "seed", "memory")
+    names = ("patch", "stride", "fill", "value", "region", "seed", "memory", "share")
     asked: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if "fill" in asked and Path(asked["fill"]).is_file():
-        asked["fill"] = model.photo(asked["fill"])[0]
-    with Progress("positions") as progress:
-        return perimetry.occlude(
-            model, photos[0], options.unit, **asked, checkpoint=options.resume, progress=progress.show
-        )
+    found = []
+    for unit, resume in zip(units, outputs.numbered(options.resume, len(units)), strict=True):
+        with Progress("positions") as progress:
+            found.append(perimetry.occlude(model, photos, unit, **asked, checkpoint=resume, progress=progress.show))
+    return found
 
 
-class Progress:
-    """One line at a terminal that tells how much is done and how long the rest will take; silent elsewhere."""
+def _write(maps: list[UnitMap], model: LoadedModel, photos: list[str], options: argparse.Namespace) -> list[str]:
+    """Write the files that were asked for; their names, in order."""
+    written = []
+    if options.json:
+        told = {"schema": 1, "maps": [found.to_dict() for found in maps]}
+        single = len(maps) == 1
+        outputs.write(options.json, maps[0].to_json() if single else json.dumps(told, indent=1, allow_nan=False))
+        written.append(options.json)
+    photo = model.photo(photos[0])[1] if options.png or options.html else None
+    for found, npz, png in zip(
+        maps, outputs.numbered(options.npz, len(maps)), outputs.numbered(options.png, len(maps)), strict=True
+    ):
+        if npz:
+            found.save_npz(npz)
+        if png:
+            from perimetry.report.map_image import map_png
 
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
-        self.started = time.monotonic()
-        self.first: int | None = None  # what was done at the first call: a resumed run starts with more than nothing
-        self.shown = 0.0
+            write_whole(png, map_png(found, photo))
+        written += [name for name in (npz, png) if name]
+    if options.html:
+        from perimetry.report.map_html import maps_html
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the line away."""
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def show(self, done: int, total: int) -> None:
-        """Tell it, at most five times a second."""
-        now = time.monotonic()
-        if self.first is None:
-            self.first, self.started = done, now
-        if not sys.stderr.isatty() or (now - self.shown < 0.2 and done < total):
-            return
-        self.shown = now
-        fresh, spent = done - self.first, now - self.started
-        left = f", about {duration(spent * (total - done) / fresh)} left" if fresh > 0 and done < total else ""
-        print(f"\r\x1b[Kperimetry: {done} of {total} {self.noun}{left}", end="", file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(4.2), duration(75), duration(7300)
-    ('5 s', '1 min 15 s', '2 h 1 min')
-    """
-    whole_seconds = int(-(-seconds // 1))
-    minutes, rest = divmod(whole_seconds, 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes_left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        outputs.write(options.html, maps_html(maps, photo))
+        written.append(options.html)
+    return written

@@ -85,6 +85,19 @@ def region(text: str) -> tuple[int, int, int, int]:
     )
 
 
+def share(text: str) -> float:
+    """A share of one, from 0 to below 1, or as a percentage.
+
+    >>> share("0.1"), share("5%")
+    (0.1, 0.05)
+    """
+    match = re.fullmatch(r"(\d{0,3}\.?\d{1,9})(%?)", text, re.ASCII)
+    value = float(match[1]) / (100 if match[2] else 1) if match else 1.0
+    if value < 1:
+        return value
+    raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, like 0.1, got {text!r}")
+
+
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{ending}": base**power
     for power, prefix in enumerate("kmgt", start=1)

@@ -37,6 +37,18 @@ def check(targets: Iterable[str | None]) -> None:
             raise InputError(f"cannot write {target}: permission denied")
 
 
+def numbered(target: str | None, count: int) -> list[str | None]:
+    """A name for each of several results: the name itself for one, else with a number before its ending.
+
+    >>> numbered("map.png", 2), numbered("map.png", 1), numbered(None, 2)
+    (['map-1.png', 'map-2.png'], ['map.png'], [None, None])
+    """
+    if target is None or count == 1:
+        return [target] * count
+    path = Path(target)
+    return [str(path.with_name(f"{path.stem}-{number}{path.suffix}")) for number in range(1, count + 1)]
+
+
 def write(target: str, text: str) -> None:
     """Write the text to stdout or to a file, which holds the old content or all of the new, never a part."""
     if target == STDOUT:

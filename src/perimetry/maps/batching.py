@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,13 @@ _LARGEST = 512  # more patches make no operator faster
 _LARGEST_FULL = 128  # full maps gain less from large batches
 _SHARED = 24 << 20  # bytes that operators use one after the other, whatever the batch (see `Scratch`)
 
-Bytes = npt.NDArray[np.float64]
+Bytes = npt.NDArray[np.floating[Any]]
 
 
 def batches(plan: Plan, positions: Sequence[tuple[int, int]], memory: int) -> list[range]:
-    """Runs of positions, in order, each of which stays within that many bytes. All are of one size, except for the
-    last, where full maps are needed: those are recorded for a batch of one size.
+    """Runs of positions, in order, each of which stays within that many bytes; a single one however much it takes.
 
-    A single patch is run however much it takes.
+    Where full maps are needed, which are recorded for one size of batch, all but the last are of one size.
     """
     if not positions:
         return []
@@ -48,6 +48,13 @@ def batches(plan: Plan, positions: Sequence[tuple[int, int]], memory: int) -> li
     return made
 
 
+def kept_bytes(plan: Plan) -> int:
+    """Bytes that stay whatever the batch: the values of the uncovered run, and filters laid out anew."""
+    network = plan.program.network
+    made = {index for node in plan.dependent() if not node.view for index in node.outputs if index is not None}
+    return sum(network.values[index].bytes for index in made) + sum(rule.kept for rule in plan.tiles.values())
+
+
 def _held(plan: Plan, positions: Sequence[tuple[int, int]]) -> Bytes:
     """What each patch's windows take while each operator runs: (operators, positions), in bytes."""
     network = plan.program.network
@@ -56,10 +63,11 @@ def _held(plan: Plan, positions: Sequence[tuple[int, int]]) -> Bytes:
 
     def window(value: int) -> Bytes:
         high, wide = plan.reached[value].extents()
-        return (high[rows] * wide[columns]) * _bytes_per_position(plan, network.values[value])
+        taken: Bytes = (high[rows] * wide[columns]) * _bytes_per_position(plan, network.values[value])
+        return taken
 
     live = {network.inputs[0]: window(network.inputs[0])} if network.inputs[0] in plan.reached else {}
-    found: list[Bytes] = []
+    found: list[Bytes] = [np.zeros(len(positions))]
     for node in plan.program.nodes:
         rule = plan.tiles.get(node.index)
         if rule is None:
@@ -72,7 +80,7 @@ def _held(plan: Plan, positions: Sequence[tuple[int, int]]) -> Bytes:
         for index in needs(node):
             if last[index] == node.index and index != plan.target:
                 live.pop(index, None)
-    return np.stack(found) if found else np.zeros((1, len(positions)))
+    return np.stack(found)
 
 
 def _bytes_per_position(plan: Plan, value: Value) -> float:
@@ -80,7 +88,7 @@ def _bytes_per_position(plan: Plan, value: Value) -> float:
 
 
 def _held_in_full(plan: Plan) -> float:
-    """What one patch takes at the operator on full maps that holds most: its operands and outputs, and as much again."""
+    """What one patch takes at the widest operator on full maps: its operands and outputs, and as much again."""
     network = plan.program.network
     widest = 0
     for node in plan.dependent():

@@ -59,9 +59,7 @@ class Runner:
             return tiles[plan.target]
         return self.wide.run({index: tiles.pop(index).dense(self.base[index]) for index in self.wide.entries})
 
-    def _image_tile(
-        self, positions: Sequence[tuple[int, int]], patches: torch.Tensor, windows: _BatchWindows
-    ) -> Tile:
+    def _image_tile(self, positions: Sequence[tuple[int, int]], patches: torch.Tensor, windows: _BatchWindows) -> Tile:
         """The patches as windows of the image, cut to what the target can be reached from."""
         image = self.plan.program.network.inputs[0]
         rows, columns = (np.array(each, dtype=np.int64) for each in zip(*positions, strict=True))

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from perimetry.errors import FileError, InputError, ShapeError
 from perimetry.files import write_whole
 from perimetry.geometry import AxisField, Box, Field, Span
+from perimetry.maps.grid import spread
+from perimetry.maps.shape import Shape, shape_of
 from perimetry.maps.targets import Target
 
 SHARES = {"r20": 0.20, "r30": 0.30, "r50": 0.50, "r99": 0.99}
@@ -36,7 +38,7 @@ class Measurement:
     than that share of the mass (Ding et al. 2022). radii: "d50", "d95", "d99", the distance from the centre in pixels
     within which that share of the mass lies.
     of_field: `area` as a fraction of the theoretical field's inside the image, None where there is none; of_image: as
-    a fraction of the image's.
+    a fraction of the image's. shape: how round, full and peaked it is, None for a map of zeros.
     """
 
     area: int
@@ -47,6 +49,7 @@ class Measurement:
     radii: Mapping[str, float]
     of_field: float | None
     of_image: float
+    shape: Shape | None = None
 
 
 def measure(
@@ -76,8 +79,7 @@ def measure(
     values = np.asarray(map)
     if values.ndim != 2 or 0 in values.shape:
         raise ShapeError(f"expected a map (H, W), got shape {values.shape}")
-    if not 0 <= threshold < 1:
-        raise InputError(f"expected a threshold from 0 to below 1 (a share of the maximum), got {threshold}")
+    check_threshold(threshold)
     if not np.isfinite(values).all():
         raise InputError("the map holds NaN or infinite values; it cannot be measured")
     mass = np.abs(values.astype(np.float64))
@@ -95,7 +97,22 @@ def measure(
         radii=_radii(mass, centre),
         of_field=area / field_area if field_area else None,
         of_image=area / mass.size,
+        shape=shape_of(mass, above),
     )
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise `InputError` for what is no share of a maximum."""
+    if not 0 <= threshold < 1:
+        raise InputError(f"expected a threshold from 0 to below 1 (a share of the maximum), got {threshold}")
+
+
+def unit_centre(target: Target, image_shape: tuple[int, int]) -> tuple[float, float]:
+    """(row, column) of the centre of a unit's field; the image's where the field is the whole image, or unknown."""
+    if target.box is not None and not target.box.empty and None not in target.field.size:
+        rows, columns = target.box.spans
+        return (rows.low + rows.high) / 2, (columns.low + columns.high) / 2
+    return (image_shape[0] - 1) / 2, (image_shape[1] - 1) / 2
 
 
 def _shares(mass: Array, centre: tuple[float, float]) -> dict[str, float]:
@@ -133,6 +150,7 @@ class UnitMap:
     map: float32, (H, W) pixels for "effective", (rows, columns) of the grid of patches for "occlusion"; tops, lefts:
     the first pixel of each of its rows and columns; patch: pixels (rows, columns) of a patch, None for pixels.
     convention: the definition by name; measured: None where the map holds nothing to measure (see `notes`).
+    magnitude: like `map`, the mean magnitude over images that was measured, where it is not the map's own.
     facts: numbers and texts of the run; those named "...seconds" tell of the machine and are not stored in files.
     """
 
@@ -150,12 +168,31 @@ class UnitMap:
     images: int
     facts: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    magnitude: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.map.shape != (len(self.tops), len(self.lefts)):
             raise ShapeError(
                 f"a map of {len(self.tops)} rows and {len(self.lefts)} columns was told, its shape is {self.map.shape}"
             )
+
+    def with_share(self, share: float) -> UnitMap:
+        """The same map, measured where its magnitude exceeds another share of the maximum; raises `InputError`."""
+        if self.measured is None:
+            return self
+        mass = np.abs(self.map) if self.magnitude is None else self.magnitude
+        if self.patch is not None:
+            mass = spread(mass, self.tops, self.lefts, self.patch, self.image_shape)
+        clipped = self.target.clipped
+        return replace(
+            self,
+            measured=measure(
+                mass,
+                centre=unit_centre(self.target, self.image_shape),
+                threshold=share,
+                field_box=None if clipped is None or clipped.empty else clipped,
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data, in the stable form of `perimetry map --json` ("schema": 1), without the array."""
@@ -204,6 +241,8 @@ class UnitMap:
             "elements": np.asarray(self.target.elements, dtype=np.int64),
             "meta": np.asarray(json.dumps(meta, allow_nan=False)),
         }
+        if self.magnitude is not None:
+            arrays["magnitude"] = np.ascontiguousarray(self.magnitude, dtype=np.float32)
         for place, axis in enumerate(self.target.field.axes):
             arrays[f"field_bounds_{place}"] = np.asarray(axis.bounds, dtype=np.int64).reshape(-1, 4)
         write_whole(path, _npz(arrays))
@@ -247,6 +286,7 @@ def load_npz(path: str | Path) -> UnitMap:
             images=meta["images"],
             facts=meta["facts"],
             notes=tuple(meta["notes"]),
+            magnitude=arrays.get("magnitude"),
         )
     except FileNotFoundError:
         raise FileError(f"no such file: {path}") from None
@@ -270,6 +310,16 @@ def _measurement(told: Mapping[str, Any]) -> Measurement:
         radii={key: told[key] for key in RADII},
         of_field=told["of_field"],
         of_image=told["of_image"],
+        shape=None if told.get("shape") is None else _shape(told["shape"]),
+    )
+
+
+def _shape(told: Mapping[str, Any]) -> Shape:
+    return Shape(
+        deviations=(told["deviations"][0], told["deviations"][1]),
+        eccentricity=told["eccentricity"],
+        kurtosis=told["kurtosis"],
+        fill=told["fill"],
     )
 
 

@@ -1,4 +1,4 @@
-"""What incremental inference computes: for each operator whether it runs on windows, and which windows each patch needs."""
+"""What incremental inference computes: which operators run on windows, and which windows each patch needs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perimetry.maps.program import Program, needs, program
+from perimetry.maps.program import Program, program
 from perimetry.maps.replay import ancestors
+from perimetry.maps.tile_convolution import Way
 from perimetry.maps.tile_rules import TileRule, tile_rule
 from perimetry.maps.tiles import Frame, Ints
 from perimetry.records import Network, Node
@@ -100,11 +101,13 @@ def make_plan(
     tops: Sequence[int],
     lefts: Sequence[int],
     patch: tuple[int, int],
+    convolving: Way = "fastest",
 ) -> Plan:
     """Decide for each operator whether it runs on windows, and on which.
 
     target: the value watched; unit: its (row, column), None to watch all of it. tops, lefts: first row and column of
-    the patches, (rows, columns) = patch, on a network recorded on one image (1, C, H, W).
+    the patches, (rows, columns) = patch, on a network recorded on one image (1, C, H, W). convolving: the fastest way,
+    or the one that takes the least memory.
     """
     ready = program(network, ancestors(network, {target}))
     image = network.inputs[0]
@@ -115,7 +118,7 @@ def make_plan(
     for node in ready.nodes:
         depends = any(index is not None and network.depends[index] for index in node.outputs)
         # Writes through views change tensors behind a window's back; such networks run on full maps.
-        rule = tile_rule(ready, node, frames) if depends and not overlaid else None
+        rule = tile_rule(ready, node, frames, convolving) if depends and not overlaid else None
         if rule is not None:
             tiles[node.index] = rule
             frames[rule.output] = rule.frame
@@ -206,9 +209,8 @@ def _carried(spans: Ints, read: Each | Window, inputs: int, outputs: int) -> Int
     if isinstance(read, Each):
         return spans
     table = read_table(read, inputs, outputs)
-    touched: npt.NDArray[np.bool_] = (
-        (table[None] >= spans[:, :1, None]) & (table[None] <= spans[:, 1:, None]) & (table[None] >= 0)
-    ).any(axis=2)
+    inside = np.asarray((table[None] >= spans[:, :1, None]) & (table[None] <= spans[:, 1:, None]) & (table[None] >= 0))
+    touched = np.asarray(np.any(inside, axis=2))
     first = touched.argmax(axis=1)
     last = outputs - 1 - touched[:, ::-1].argmax(axis=1)
     some = touched.any(axis=1)

@@ -268,6 +268,9 @@ def infer_step(bounds: Ints, axis: int, limit: int = 64) -> Step | None:
 def _pull_reshape(reach: Reach, shape: tuple[int, ...], relation: Reshape, node: int) -> Reach:
     if shape == relation.shape:
         return reach
+    if 0 in shape:  # a detector that found nothing: no unit, and no blocks of equal extent to go by
+        nothing = np.full((4, *(1 for _ in relation.shape)), NOTHING, dtype=np.int32)
+        return Reach(nothing, (None,) * len(relation.shape), reach.global_by, reach.upper_bound)
     bounds = reshaped(reach.bounds, shape, relation.shape, 1)
     steps = _reshaped_steps(reach, shape, relation.shape, bounds)
     moved = any(step is not None and extent > 1 for step, extent in zip(reach.steps, shape, strict=True))
@@ -282,7 +285,7 @@ def _reshaped_steps(
     steps: list[Step | None] = [None] * len(after)
     for (i, i_end), (j, j_end) in blocks(before, after):
         carried = [reach.steps[dim] for dim in range(i, i_end) if reach.steps[dim] is not None]
-        if not carried:
+        if not carried or j == j_end:  # of a single unit that is squeezed away, nothing is left to carry a step
             continue
         wide = [dim for dim in range(j, j_end) if after[dim] > 1]
         alone = [dim for dim in range(i, i_end) if before[dim] > 1]

@@ -33,7 +33,7 @@ def runner(
         return None
     source = operands[0]
     if op in ("aten.max_pool2d_with_indices", "aten.max_pool2d", "aten.adaptive_max_pool2d"):
-        return _maximum(source, output, frame)
+        return _maximum(source, frame)
     tables = _read_tables(source, frame)
     if op == "aten._adaptive_avg_pool2d":
         return _weighted(source, output, tables, [_shares(table) for table in tables])
@@ -86,10 +86,11 @@ def _between(arguments: Mapping[str, Any], axis: int, inputs: int, outputs: int)
     """The two inputs that bilinear interpolation reads along an axis, and their weights."""
     index = np.arange(outputs, dtype=np.float64)
     factors = arguments.get("scale_factors") or (arguments.get("scales_h"), arguments.get("scales_w"))
+    factor: float | None = factors[axis]
     if arguments["align_corners"]:
         place = index * ((inputs - 1) / (outputs - 1) if outputs > 1 else 0.0)
     else:
-        scale = 1 / factors[axis] if factors[axis] else inputs / outputs
+        scale = 1 / factor if factor else inputs / outputs
         place = np.maximum((index + 0.5) * scale - 0.5, 0)
     low = np.minimum(place.astype(np.int64), inputs - 1)
     share = place - low
@@ -117,7 +118,7 @@ def _weighted(source: Operand, output: int, tables: Sequence[Ints], weights: Seq
     return run
 
 
-def _maximum(source: Operand, output: int, frame: Frame) -> Runner:
+def _maximum(source: Operand, frame: Frame) -> Runner:
     """The largest of the inputs that each output reads."""
     tables = _read_tables(source, frame)
 
@@ -155,7 +156,9 @@ def _around(windows: Windows, tables: Sequence[Ints]) -> Windows:
         lows = np.minimum.accumulate(low[::-1])[::-1]
         highs = np.maximum.accumulate(high)
         inside = np.clip(firsts, 0, len(table) - 1)
-        spans.append(np.stack((lows[inside], np.where(extents > 0, highs[np.clip(ends, 0, len(table) - 1)], -1)), axis=1))
+        spans.append(
+            np.stack((lows[inside], np.where(extents > 0, highs[np.clip(ends, 0, len(table) - 1)], -1)), axis=1)
+        )
     return Windows.between(spans[0], spans[1])
 
 

@@ -1,8 +1,8 @@
 """Which operators run on windows, and how.
 
 An operator runs on windows where its relation reads rows and columns each on their own. Position-by-position operators
-run on a table as if it were a map of one row. Linear operators that mix positions (convolution, averages, interpolation)
-act on the change alone and add it to the unchanged output. What only moves elements copies the changed ones.
+run on a table as if it were a map of one row. Linear operators that mix positions (convolution, averages,
+interpolation) act on the change alone and add it to the unchanged output. What only moves elements copies them.
 """
 
 from __future__ import annotations
@@ -51,13 +51,14 @@ class Step:
 class TileRule:
     """How a node runs on windows: the value it makes, where that keeps its positions, and what it reads.
 
-    run: makes the table of the output's windows.
+    run: makes the table of the output's windows. kept: bytes of filters that it lays out anew and keeps.
     """
 
     output: int
     frame: Frame
     operands: tuple[Operand, ...]
     run: Callable[[Step], torch.Tensor]
+    kept: int = 0
 
 
 # Position by position along rows and columns, whatever else they do, and for any extent.
@@ -92,7 +93,9 @@ _MOVES = ("aten.slice", "aten.constant_pad_nd", "aten.reflection_pad2d", "aten.r
 _IN_PLACE = ("relu", "add", "sub", "mul", "hardtanh", "silu", "hardswish", "leaky_relu", "sigmoid", "elu", "tanh")
 
 
-def tile_rule(ready: Program, node: Node, frames: Mapping[int, Frame]) -> TileRule | None:
+def tile_rule(
+    ready: Program, node: Node, frames: Mapping[int, Frame], convolving: tile_convolution.Way = "fastest"
+) -> TileRule | None:
     """How a node runs on windows of the maps it reads; None where it needs full maps."""
     network = ready.network
     fold = ready.folds.get(node.index)
@@ -109,8 +112,16 @@ def tile_rule(ready: Program, node: Node, frames: Mapping[int, Frame]) -> TileRu
     if not found or len(found) < len(changed):
         return None
     frame = _output_frame(network.values[output].shape, found)
-    run = None if frame is None else _runner(ready, node, found, frame)
-    return None if frame is None or run is None else TileRule(output, frame, tuple(found), run)
+    if frame is None:
+        return None
+    kept = 0
+    if node.op == "aten.convolution":
+        arguments = call_of(network, node).arguments
+        kept = tile_convolution.kept_bytes(arguments, convolving)
+        run = tile_convolution.runner(ready, node, arguments, found, frame, convolving)
+    else:
+        run = _runner(ready, node, found, frame, output)
+    return None if run is None else TileRule(output, frame, tuple(found), run, kept)
 
 
 def _others_used(network: Network, node: Node, output: int) -> bool:
@@ -160,27 +171,20 @@ def _view(network: Network, output: int, source: Value, frames: Mapping[int, Fra
 
 
 def _runner(
-    ready: Program, node: Node, operands: Sequence[Operand], frame: Frame
+    ready: Program, node: Node, operands: Sequence[Operand], frame: Frame, output: int
 ) -> Callable[[Step], torch.Tensor] | None:
     """How an operator makes the table of its output's windows; None where it cannot."""
     network = ready.network
     arguments = call_of(network, node).arguments
     in_place = all(isinstance(read, Each) for operand in operands for read in operand.reads)
-    if node.op == "aten.convolution":
-        return tile_convolution.runner(ready, node, arguments, operands, frame)
     if node.op in _PRODUCTS:
         return _product(node, operands) if in_place and len(operands) == 1 and frame.dims[0] == 0 else None
     if in_place and (node.op in _ANY_EXTENT or describe(node.func).pointwise):
-        return _position_by_position(network, node, operands, frame) if _extents_are_free(network, node, frame) else None
+        free = _extents_are_free(network, node, frame)
+        return _position_by_position(network, node, operands, frame) if free else None
     if node.op in _MOVES or "upsample_nearest" in node.op:
-        return tile_pooling.moves(operands[0], _made(ready, node))
-    return tile_pooling.runner(node.op, arguments, operands, _made(ready, node), frame)
-
-
-def _made(ready: Program, node: Node) -> int:
-    output = node.outputs[0]
-    assert output is not None, "a rule has an output"
-    return output
+        return tile_pooling.moves(operands[0], output)
+    return tile_pooling.runner(node.op, arguments, operands, output, frame)
 
 
 def _extents_are_free(network: Network, node: Node, frame: Frame) -> bool:
