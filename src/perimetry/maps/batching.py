@@ -17,7 +17,7 @@ from perimetry.maps.program import needs
 from perimetry.records import Value
 
 _LARGEST = 512  # more patches make no operator faster
-_LARGEST_FULL = 128  # full maps gain less from large batches
+_LARGEST_FULL = 64  # full maps gain less from large batches
 _SHARED = 24 << 20  # bytes that operators use one after the other, whatever the batch (see `Scratch`)
 
 Bytes = npt.NDArray[np.floating[Any]]

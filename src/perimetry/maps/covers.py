@@ -58,12 +58,14 @@ class Cover:
         read: Ints = np.where(found < 0, len(source), found)
         return read
 
-    def outputs(self, at_once: int) -> Ints:
-        """Where each row of the windows' table stands among results stored per `at_once` tiles as (place, tile)."""
-        first = self.tile // at_once * at_once
-        together = np.minimum(at_once, self.count - first)
-        places: Ints = self.size**2 * first + self.place * together + self.tile - first
-        return places
+    def goals(self, windows: Windows) -> Ints:
+        """For each place of each tile the row of the windows' table that it computes, (places, tiles).
+
+        Places beyond a window are given the row after the last.
+        """
+        goals = np.full((self.size**2, self.count), len(windows), dtype=np.int64)
+        goals[self.place, self.tile] = np.arange(len(windows))
+        return goals
 
 
 class _Lines:

@@ -214,21 +214,24 @@ def _by_filtering(form: _Convolution) -> Runner:
         kernel, tile = prepared[0], step.tiles[0]
         change = tile.change(step.base, form.source.value)
         inputs, outputs = kernel.shape[1:]
-        found = step.scratch.take("found", winograd.TILE**2 * cover.count * outputs, change).view(-1, outputs)
+        windows = step.windows
+        made = change.new_empty((len(windows) + 1, outputs))  # the last row takes what lies beyond the windows
+        unchanged = step.base.table(form.output)
+        places = as_index(windows.flat(form.frame.extents), made)
+        torch.index_select(unchanged, 0, places, out=made[: len(windows)])
+        goals = cover.goals(windows)
         at_once = max(64, _FILTERED // max(inputs, outputs))
         for first in range(0, cover.count, at_once):
             part = slice(first, min(first + at_once, cover.count))
             count = part.stop - part.start
             index = cover.inputs(part, tile.windows, winograd.PATCH, form.padding, (1, 1))
-            places = as_index(index.reshape(-1), change)
-            patches = step.scratch.take("patches", len(places) * inputs, change)
-            torch.index_select(change, 0, places, out=patches.view(-1, inputs))
+            patches = step.scratch.take("patches", index.size * inputs, change)
+            torch.index_select(change, 0, as_index(index.reshape(-1), change), out=patches.view(-1, inputs))
             room = step.scratch.take("filtered", winograd.PATCH**2 * count * (inputs + outputs), change)
-            block = found[winograd.TILE**2 * part.start : winograd.TILE**2 * part.stop]
-            winograd.convolved(patches.view(-1, count, inputs), kernel, room, block.view(-1, count, outputs))
-        made = found.index_select(0, as_index(cover.outputs(at_once), found))
-        made += step.base.rows(form.output, step.windows)
-        return made
+            found = step.scratch.take("found", winograd.TILE**2 * count * outputs, change)
+            winograd.convolved(patches.view(-1, count, inputs), kernel, room, found.view(-1, count, outputs))
+            made.index_add_(0, as_index(goals[:, part].reshape(-1), made), found.view(-1, outputs))
+        return made[: len(windows)]
 
     return run
 
@@ -258,8 +261,8 @@ def _by_blocks(form: _Convolution) -> Runner:
             blocks = inputs.view(-1, *extents, channels).permute(0, 3, 1, 2)
             made = torch.convolution(blocks, weight, None, form.stride, (0, 0), form.dilation, False, (0, 0), groups)
             found[size * size * part.start : size * size * part.stop] = made.permute(0, 2, 3, 1).reshape(-1, outputs)
-        whole = found.index_select(0, as_index(cover.tile * size * size + cover.place, found))
-        whole += step.base.rows(form.output, step.windows)
-        return whole
+        made = step.base.rows(form.output, step.windows)
+        made += found.index_select(0, as_index(cover.tile * size * size + cover.place, found))
+        return made
 
     return run

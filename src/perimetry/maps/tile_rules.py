@@ -179,6 +179,8 @@ def _runner(
     in_place = all(isinstance(read, Each) for operand in operands for read in operand.reads)
     if node.op in _PRODUCTS:
         return _product(node, operands) if in_place and len(operands) == 1 and frame.dims[0] == 0 else None
+    if node.op == "aten.add" and in_place and _is_plain_sum(network, node, arguments, operands):
+        return _sum(operands)
     if in_place and (node.op in _ANY_EXTENT or describe(node.func).pointwise):
         free = _extents_are_free(network, node, frame)
         return _position_by_position(network, node, operands, frame) if free else None
@@ -226,6 +228,30 @@ def _position_by_position(
         result = (writing if writing is not None and own else function)(*args, **keywords)
         made: torch.Tensor = result[0] if isinstance(result, list | tuple) else result
         return frame.table(made)
+
+    return run
+
+
+def _is_plain_sum(network: Network, node: Node, arguments: Mapping[str, Any], operands: Sequence[Operand]) -> bool:
+    """True for the sum of two changed maps of one shape, kind and order of dimensions."""
+    output = node.outputs[0]
+    if len(operands) != 2 or arguments.get("alpha", 1) != 1 or output is None:
+        return False
+    values = [network.values[index] for index in (output, *(operand.value for operand in operands))]
+    same = len({(value.shape, value.dtype) for value in values}) == 1
+    return same and operands[0].frame == operands[1].frame and operands[0].value != operands[1].value
+
+
+def _sum(operands: Sequence[Operand]) -> Callable[[Step], torch.Tensor]:
+    """The sum of two maps, such as a branch and its shortcut, whose windows differ."""
+
+    def run(step: Step) -> torch.Tensor:
+        first, second = step.tiles
+        made = first.within(step.windows, step.base, operands[0].value)
+        if made is first.table and not step.spare:
+            made = made.clone()
+        second.add_to(made, step.windows, step.base, operands[1].value)
+        return made
 
     return run
 

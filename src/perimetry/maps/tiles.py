@@ -143,6 +143,24 @@ class Tile:
             made.index_copy_(0, as_index(places[inside], made), kept)
         return made
 
+    def add_to(self, table: torch.Tensor, windows: Windows, base: Unchanged, value: int) -> None:
+        """Add what `within` would give to a table of other windows, without making it."""
+        if windows is self.windows:
+            table.add_(self.table)
+            return
+        places = windows.index(self.windows.patches, self.windows.rows, self.windows.columns)
+        inside = np.flatnonzero(places >= 0)
+        own = self.table
+        if len(inside) < len(places):
+            own = own.index_select(0, as_index(inside, own))
+        table.index_add_(0, as_index(places[inside], table), own)
+        missed = np.ones(len(windows), dtype=bool)
+        missed[places[inside]] = False
+        outside = np.flatnonzero(missed)
+        unchanged = base.table(value)
+        taken = unchanged.index_select(0, as_index(windows.flat(self.frame.extents)[outside], unchanged))
+        table.index_add_(0, as_index(outside, table), taken)
+
     def elements(self, base: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
         """Elements of the whole map, by flat indices into one sample: (patches, elements).
 
