@@ -18,7 +18,6 @@ from perimetry.records import Value
 
 _LARGEST = 512  # more patches make no operator faster
 _LARGEST_FULL = 64  # full maps gain less from large batches
-_SHARED = 24 << 20  # bytes that operators use one after the other, whatever the batch (see `Scratch`)
 
 Bytes = npt.NDArray[np.floating[Any]]
 
@@ -30,7 +29,7 @@ def batches(plan: Plan, positions: Sequence[tuple[int, int]], memory: int) -> li
     """
     if not positions:
         return []
-    room = max(memory - _SHARED, 1)
+    room = max(memory - max((rule.scratch for rule in plan.tiles.values()), default=0), 1)
     held = _held(plan, positions)
     if not plan.windows_only:
         most = float(held.max(initial=0)) + _held_in_full(plan)

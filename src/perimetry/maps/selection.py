@@ -10,7 +10,7 @@ import numpy as np
 from perimetry.errors import InputError, UnknownNameError
 from perimetry.maps.receptive import Walk
 from perimetry.maps.support import unit_mask
-from perimetry.maps.targets import Target, find_target
+from perimetry.maps.targets import Target, default_unit, find_target
 from perimetry.records import Network
 
 
@@ -18,7 +18,7 @@ def wanted_targets(found: Walk, units: str | Sequence[str] | None, *, every: boo
     """Targets by the names that were asked for; None stands for every layer, or for the last one with positions."""
     network = found.network
     if units is None and not every:
-        units = [_last_with_positions(found)]
+        units = [default_unit(found)]
     if isinstance(units, str) and (any(mark in units for mark in "*?[") and units not in _names(network)):
         wanted = [name for name in _names(network) if fnmatch.fnmatchcase(name, units)]
         if not wanted:
@@ -46,14 +46,6 @@ def _measurable(found: Walk, name: str) -> bool:
         return False
     shape = found.network.values[value].shape
     return found.network.values[value].dtype.is_floating_point and 0 not in shape
-
-
-def _last_with_positions(found: Walk) -> str:
-    """The last layer whose units see different pixels; the output where there is none."""
-    for name in reversed(_names(found.network)):
-        if _measurable(found, name) and max(find_target(found, name).field.units) > 1:
-            return name
-    return _names(found.network)[-1]
 
 
 def elements_of(found: Walk, target: Target) -> tuple[int, ...]:

@@ -87,12 +87,12 @@ def find_target(found: Walk, name: str) -> Target:
 
 
 def default_unit(found: Walk) -> str:
-    """The last layer whose units see different pixels; the output where there is none."""
+    """The last map whose units see different pixels; the output where there is none."""
     network = found.network
     for layer in reversed(network.layers):
         value = network.values[layer.value]
         known = layer.value in found.views and layer.value not in found.unknown
-        known = known and value.dtype.is_floating_point and 0 not in value.shape
+        known = known and value.dtype.is_floating_point and len(value.shape) > 2 and 0 not in value.shape
         if known and max(find_target(found, layer.name).field.units) > 1:
             return layer.name
     return network.layers[-1].name

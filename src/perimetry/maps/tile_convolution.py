@@ -101,6 +101,22 @@ def kept_bytes(arguments: Mapping[str, Any], way: Way) -> int:
     return int(arguments["weight"].bytes * (1 + transformed))
 
 
+def scratch_bytes(arguments: Mapping[str, Any], way: Way) -> int:
+    """The largest room that a convolution takes at once (see `_by_filtering` and `_add_unfolded`)."""
+    weight = arguments["weight"]
+    outputs, inputs = weight.shape[:2]
+    item = weight.bytes // math.prod(weight.shape)
+    unfolded = max(_UNFOLDED, inputs * math.prod(weight.shape[2:]))
+    if way == "smallest" or not _is_filtered(arguments):
+        return int(4 * unfolded * item) if arguments["groups"] > 1 else int(unfolded * item)
+    together = _tiles_at_once(inputs, outputs)
+    return int(together * (winograd.PATCH**2 * (2 * inputs + outputs) + winograd.TILE**2 * outputs) * item)
+
+
+def _tiles_at_once(inputs: int, outputs: int) -> int:
+    return max(64, _FILTERED // max(inputs, outputs))
+
+
 def _is_filtered(arguments: Mapping[str, Any]) -> bool:
     """True for convolutions that Winograd's filtering is for."""
     weight = arguments["weight"]
@@ -220,7 +236,7 @@ def _by_filtering(form: _Convolution) -> Runner:
         places = as_index(windows.flat(form.frame.extents), made)
         torch.index_select(unchanged, 0, places, out=made[: len(windows)])
         goals = cover.goals(windows)
-        at_once = max(64, _FILTERED // max(inputs, outputs))
+        at_once = _tiles_at_once(inputs, outputs)
         for first in range(0, cover.count, at_once):
             part = slice(first, min(first + at_once, cover.count))
             count = part.stop - part.start

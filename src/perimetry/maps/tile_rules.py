@@ -51,7 +51,8 @@ class Step:
 class TileRule:
     """How a node runs on windows: the value it makes, where that keeps its positions, and what it reads.
 
-    run: makes the table of the output's windows. kept: bytes of filters that it lays out anew and keeps.
+    run: makes the table of the output's windows. kept: bytes of filters that it lays out anew and
+    keeps. scratch: bytes of room that it needs while it runs, whatever the batch.
     """
 
     output: int
@@ -59,6 +60,7 @@ class TileRule:
     operands: tuple[Operand, ...]
     run: Callable[[Step], torch.Tensor]
     kept: int = 0
+    scratch: int = 0
 
 
 # Position by position along rows and columns, whatever else they do, and for any extent.
@@ -114,14 +116,15 @@ def tile_rule(
     frame = _output_frame(network.values[output].shape, found)
     if frame is None:
         return None
-    kept = 0
+    kept = scratch = 0
     if node.op == "aten.convolution":
         arguments = call_of(network, node).arguments
         kept = tile_convolution.kept_bytes(arguments, convolving)
+        scratch = tile_convolution.scratch_bytes(arguments, convolving)
         run = tile_convolution.runner(ready, node, arguments, found, frame, convolving)
     else:
         run = _runner(ready, node, found, frame, output)
-    return None if run is None else TileRule(output, frame, tuple(found), run, kept)
+    return None if run is None else TileRule(output, frame, tuple(found), run, kept, scratch)
 
 
 def _others_used(network: Network, node: Node, output: int) -> bool:

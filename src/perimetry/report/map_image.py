@@ -64,7 +64,8 @@ def map_png(unit_map: UnitMap, photo: Photo | None = None) -> bytes:
 def pixel_values(unit_map: UnitMap, *, of: Literal["values", "magnitudes"] = "values") -> Floats:
     """The map per pixel, (H, W): of patches the mean over those that covered the pixel, NaN where none did."""
     values = np.asarray(unit_map.map, dtype=np.float64)
-    values = np.abs(values) if of == "magnitudes" else values
+    if of == "magnitudes":  # signed changes may cancel over images; what was measured are their magnitudes
+        values = np.abs(values if unit_map.magnitude is None else unit_map.magnitude)
     covers = []  # per axis: which pixel (row) is covered by the patches at which place (column)
     sizes = unit_map.patch or (1, 1)
     for starts, size, extent in zip((unit_map.tops, unit_map.lefts), sizes, unit_map.image_shape, strict=True):
