@@ -15,6 +15,7 @@ import perimetry
 from perimetry.maps import winograd
 from perimetry.maps.batching import batches, kept_bytes
 from perimetry.maps.covers import Cover
+from perimetry.maps.incremental import Runner
 from perimetry.maps.plan import make_plan
 from perimetry.maps.tiles import Frame, Windows
 from perimetry.tracing import trace
@@ -147,6 +148,57 @@ def test_a_whole_network_of_many_sizes():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         compared(Net().eval(), image_of(1, 3, 24, 32), "out:1@20,3")
+
+
+CROPPED = {
+    "plain": lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1)),
+    "ceil": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(2, 1, 1), nn.Conv2d(6, 6, 3, padding=1)
+    ),
+    "up again": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2, padding=1), nn.Conv2d(6, 6, 3, 2), nn.ConvTranspose2d(6, 6, 2, 2), nn.Conv2d(6, 6, 3)
+    ),
+    "padded": lambda: nn.Sequential(nn.ConstantPad2d(3, 0.5), nn.Conv2d(3, 6, 5, 3), nn.GELU(), nn.Conv2d(6, 6, 3)),
+}
+
+
+@pytest.mark.parametrize("name", CROPPED)
+@pytest.mark.parametrize("unit", [(0, 0), (5, 7), (-1, -1), (9, 0)])
+def test_a_watched_unit_is_run_on_what_it_sees(name, unit, monkeypatch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CROPPED[name]().eval()
+    image, layer = image_of(1, 3, 83, 90), str(len(CROPPED[name]()) - 1)
+    extents = perimetry.endpoints(model, image, layer)[layer].shape[2:]
+    row, column = (place % extent for place, extent in zip(unit, extents, strict=True))
+    sizes, run = [], Runner.__init__
+
+    def watched(self, plan, image, *rest):
+        sizes.append(image.shape[2:])
+        run(self, plan, image, *rest)
+
+    monkeypatch.setattr(Runner, "__init__", watched)
+    compared(model, image, f"{layer}:1@{row},{column}", patch=9, stride=11)
+    assert all(size.numel() < 0.5 * image.shape[2] * image.shape[3] for size in sizes)
+
+
+def test_a_crop_that_would_be_another_network_is_not_made():
+    class Positioned(nn.Module):
+        """Adds something that is as large as the map."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+            self.where = nn.Parameter(torch.rand(1, 4, 40, 44))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.relu(self.first(x) + self.where))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        resized = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(size=(50, 60), mode="bilinear"), nn.Conv2d(4, 2, 3))
+        compared(Positioned().eval(), image_of(1, 3, 40, 44), "last@9,10", patch=6, stride=17)
+        compared(resized.eval(), image_of(1, 3, 40, 44), "2@9,10", patch=6, stride=17)
 
 
 def test_filtering_is_a_convolution():

@@ -9,30 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from perimetry.errors import InputError
-from perimetry.maps import batching
-from perimetry.maps.averaging import Position, summed
+from perimetry.maps.averaging import summed
 from perimetry.maps.changes import Change, kind_of
 from perimetry.maps.checkpoint import Checkpoint, Sums
 from perimetry.maps.fills import Fill
 from perimetry.maps.grid import Grid, spread
-from perimetry.maps.incremental import Runner
 from perimetry.maps.measurement import UnitMap, check_threshold, measure, unit_centre
-from perimetry.maps.plan import make_plan
 from perimetry.maps.receptive import walk
-from perimetry.maps.replay import ancestors, replay, starting_values
 from perimetry.maps.subject import image_stream, loaded
 from perimetry.maps.targets import Target, default_unit, find_target
-from perimetry.maps.tiles import Tile
 from perimetry.maps.whole_runs import WholeRuns
-from perimetry.maps.wide import Wide
+from perimetry.maps.window_runs import WindowRuns
 from perimetry.records import Network
 from perimetry.tracing import trace
 
@@ -112,11 +107,11 @@ def occlude(
     filling = Fill.of(fill, subject, seed)
     with torch.no_grad():
         filling.on(example, grid.patch)  # what cannot fill is told before the work
-        work: _Work | WholeRuns
+        work: WindowRuns | WholeRuns
         if subject.takes == "list":
             work = WholeRuns(subject, network, grid, filling, target)
         else:
-            work = _Work(subject.module, network, example, grid, filling, target, memory)
+            work = WindowRuns(subject.module, network, example, grid, filling, target, memory)
         asked = subject.name, network, grid, filling, target, kind, work.batches
         key = "" if checkpoint is None else _key(*asked)
         stream = image_stream(subject, images, seed=seed)[1]
@@ -127,7 +122,7 @@ def occlude(
 def _told(
     name: str,
     network: Network,
-    work: _Work | WholeRuns,
+    work: WindowRuns | WholeRuns,
     grid: Grid,
     fill: Fill,
     target: Target,
@@ -184,87 +179,6 @@ def _told(
     )
 
 
-class _Work:
-    """Running all patches of one grid in batches, in order, on one image after another."""
-
-    def __init__(
-        self,
-        module: Any,
-        network: Network,
-        image: torch.Tensor,
-        grid: Grid,
-        fill: Fill,
-        target: Target,
-        memory: int,
-    ) -> None:
-        self._network, self._grid, self._fill, self._target = network, grid, fill, target
-        watched = target.unit if target.unit is not None and len(target.unit) == 2 else None
-        asked = network, target.value, watched, grid.tops, grid.lefts, grid.patch
-        plan = make_plan(*asked)
-        if batching.kept_bytes(plan) > memory / 2:
-            plan = make_plan(*asked, "smallest")
-        self._plan = plan
-        touched = plan.touched()
-        everywhere = [(i, j) for i in range(len(grid.tops)) for j in range(len(grid.lefts))]
-        self.positions = [position for position in everywhere if touched[position]]
-        self.saving = plan.saving(everywhere)
-        self._kept, self._memory = batching.kept_bytes(plan), memory
-        self.batches = batching.batches(plan, self.positions, memory - self._kept)
-        self._wide: Wide | None = None
-        if not plan.windows_only and self.positions:
-            shape = (len(self.batches[0]), *image.shape[1:])
-            recorded = trace(module, torch.empty(shape, dtype=image.dtype, device="meta"))
-            self._wide = Wide(plan, recorded, recorded.layer(target.layer).value)
-        self._runner: Runner | None = None
-
-    def begin(self, image: torch.Tensor) -> torch.Tensor:
-        """Run the image as it is; the target's elements (E,)."""
-        self._runner = None  # its maps make room for the next image's
-        self._image, self._filling = image, self._fill.on(image, self._grid.patch)
-        self._runner = Runner(self._plan, image, self._wide, self._grid.tops, self._grid.lefts)
-        self._uncovered = self._runner.base[self._target.value]
-        return self._target.of(self._uncovered)[0]
-
-    def outputs(self, positions: Sequence[Position]) -> torch.Tensor:
-        """The target's elements with the image covered at those positions: (N, E)."""
-        assert self._runner is not None, "an image was begun"
-        # A network recorded on a batch takes that many, so the last batch is filled up.
-        missing = len(self.batches[0]) - len(positions) if self._wide is not None else 0
-        full = [*positions, *[positions[-1]] * missing]
-        output = self._runner.run(full, self._patches(full))
-        return self._read(output)[: len(positions)]
-
-    def _patches(self, positions: Sequence[Position]) -> torch.Tensor:
-        if self._filling.shape[2:] == self._grid.patch:
-            return self._filling.expand(len(positions), -1, -1, -1)
-        return torch.cat([self._filling[(..., *self._grid.box(position))] for position in positions])
-
-    def _read(self, output: Tile | torch.Tensor) -> torch.Tensor:
-        if isinstance(output, torch.Tensor):
-            return self._target.of(output)
-        return output.elements(self._uncovered, self._target.elements)
-
-    def plain(self, position: Position) -> torch.Tensor:
-        """The same by a full run of the recorded network: (1, E)."""
-        covered = self._image.clone()
-        covered[(..., *self._grid.box(position))] = self._patches([position])
-        nodes = ancestors(self._network, {self._target.value})
-        run = replay(nodes, starting_values(self._network, covered), {self._target.value})
-        return self._target.of(run[self._target.value])
-
-    def notes(self) -> list[str]:
-        """Where the saving ends, if it does; and what no smaller batch could save."""
-        notes, blocking = [], self._plan.first_full_operator()
-        if blocking is not None:
-            notes.append(f"from {blocking} on, every patch changes the whole map, so full maps were computed there")
-        if self._kept > self._memory:
-            notes.append(
-                f"the maps of the uncovered image and the filters take {self._kept / 2**20:.3g} MiB, more than the "
-                f"{self._memory / 2**20:.3g} MiB that were allowed; a smaller image takes less"
-            )
-        return notes
-
-
 def _key(
     name: str, network: Network, grid: Grid, fill: Fill, target: Target, kind: Change, batches: list[range]
 ) -> str:
@@ -279,7 +193,7 @@ def _key(
     return digest.hexdigest()
 
 
-def _notes(work: _Work | WholeRuns, largest: float) -> tuple[str, ...]:
+def _notes(work: WindowRuns | WholeRuns, largest: float) -> tuple[str, ...]:
     notes = work.notes()
     if largest == 0:
         notes.append("no patch changes the unit at all: a dead unit, or none of its field was covered")

@@ -137,6 +137,11 @@ Interval = tuple[int, int]
 Needed = dict[int, tuple[Interval, Interval]]
 
 
+def needed_for(plan: Plan, unit: tuple[int, int]) -> Needed:
+    """For each map on the way to a unit of the target, the first and last row and column that it can depend on."""
+    return _needed(plan.program, plan.tiles, plan.frames, plan.target, unit)
+
+
 def _needed(
     ready: Program,
     tiles: Mapping[int, TileRule],
