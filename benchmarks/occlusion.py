@@ -5,7 +5,10 @@
 All subjects run in one process, in turns, on the same model and image with random weights; seconds per grid position,
 median and range over the repeats. perimetry runs the whole grid (its cost differs from place to place), set-up
 included. Whoever runs one full forward per position is timed on a share of the grid, because each position costs the
-same. "folded" is a full forward with batch norms folded, channels last.
+same. "folded" is a full forward with batch norms folded, channels last. "cropped" is, for a watched unit, a forward on
+the part of the image that its theoretical field covers, for those positions that reach it.
+
+`--growth` times one watched unit on images of 512, 1024 and 2048 pixels instead.
 """
 
 from __future__ import annotations
@@ -90,6 +93,19 @@ def captum_seconds(
     return (time.perf_counter() - began) / count**2
 
 
+def cropped_seconds(model: nn.Module, image: Tensor, found: perimetry.UnitMap, batch: int) -> float:
+    """Seconds per position of a forward on the unit's field, averaged over all positions of the grid."""
+    clipped = found.target.clipped
+    assert clipped is not None, "a watched unit has a field"
+    rows, columns = clipped.spans
+    part = image[:, :, rows.low : rows.high + 1, columns.low : columns.high + 1].expand(batch, -1, -1, -1).contiguous()
+    model(part)
+    began = time.perf_counter()
+    model(part)
+    each = (time.perf_counter() - began) / batch
+    return each * float(found.facts["positions_run"]) / float(found.facts["positions"])
+
+
 def plain_seconds(model: nn.Module, image: Tensor, places: int) -> float:
     """Seconds per position of the definition: one forward each."""
     began = time.perf_counter()
@@ -161,10 +177,32 @@ def run_case(case: Case, repeats: int) -> dict[str, object]:
         times.setdefault("perimetry", []).append(seconds / facts["positions"])  # type: ignore[operator]
         times.setdefault("plain loop", []).append(plain_seconds(model, image, 2 if heavy else 5))
         times.setdefault("folded", []).append(folded_seconds(model, image, layer, 2 if heavy else 16))
+        if unit is not None:
+            times.setdefault("cropped", []).append(cropped_seconds(model, image, found, 2))
         for batch in (1, 8) if heavy else (8, 32):
             each = captum_seconds(model, image, answer_of(case), batch, 9 if heavy else 49)
             times.setdefault(f"captum, batch {batch}", []).append(each)
     return {"case": case.name, "seconds_per_position": times, "facts": facts}
+
+
+def growth(repeats: int) -> list[dict[str, object]]:
+    """Seconds for one unit of VGG-16's conv5_3 in the middle of ever larger images, with the whole grid and set-up."""
+    torch.manual_seed(0)
+    model = vgg_fcn().eval()
+    results: list[dict[str, object]] = []
+    for size in (512, 1024, 2048):
+        image, seconds = torch.rand(1, 3, size, size), []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            found = perimetry.occlude(model, image, f"0.28:0@{size // 32},{size // 32}", patch=PATCH, stride=STRIDE)
+            seconds.append(time.perf_counter() - began)
+        facts = found.facts
+        results.append({"size": size, "seconds": seconds, "facts": dict(facts)})
+        print(
+            f"{size} px: {statistics.median(seconds):.2f} s ({min(seconds):.2f} ... {max(seconds):.2f}), "
+            f"{facts['positions']} positions, of which {facts['positions_run']} reach the unit"
+        )
+    return results
 
 
 def main() -> None:
@@ -172,6 +210,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--growth", action="store_true", help="one unit on ever larger images")
     parser.add_argument("--json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -184,9 +223,11 @@ def main() -> None:
         "python": platform.python_version(),
     }
     print(json.dumps(environment))
-    results = []
+    results: list[dict[str, object]] = []
     with torch.no_grad():
-        for case in CASES:
+        if options.growth:
+            results = growth(options.repeats)
+        for case in () if options.growth else CASES:
             if case.name in options.cases:
                 results.append(run_case(case, options.repeats))
                 print_case(results[-1])
