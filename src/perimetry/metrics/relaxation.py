@@ -1,0 +1,200 @@
+"""The compiled warp: find the mismatches, order them, and flip simple points until none is left.
+
+`warping_by_definition.py` says the same in a form that can be read; this file says how it is done in time linear in the
+pixels and the mismatches. A pixel's test depends on its eight neighbours only, so that after the first walk it is enough
+to test again those whose neighbour was flipped: in the same walk if they stand later in the order, else in the next.
+
+The state of a pixel is a byte of a flat, padded image: rows are `stride` bytes long, start at `MARGIN`, and one row of
+zeros stands before the first and after the last. Bit 0 is the value, bit 1 says that the pixel was tried and kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from perimetry.metrics.compiling import inlined, loop
+
+MARGIN = 8  # bytes before a row's first pixel: rows start on a whole 64-bit word
+KEPT = np.uint8(2)
+DIGIT = 11  # bits per pass of the radix sort
+BUCKETS = 1 << DIGIT
+
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int32]
+
+
+def row_stride(width: int) -> int:
+    """Bytes between the starts of two rows: whole words, and at least one zero after the last pixel."""
+    return MARGIN + (width // 8 + 1) * 8
+
+
+@loop
+def find_mismatches(label, proposal, limit, mask, state, stride, places, columns):  # type: ignore[no-untyped-def]
+    """Fill the state with the label, and list where it differs from `proposal > limit` and the mask allows, row by row.
+
+    label, mask: (H, W) bytes, the mask (0, 0) if there is none; places, columns: room for as many as there are pixels.
+    Returns how many it listed, and how many differ with or without the mask.
+    """
+    height, width = label.shape
+    differs = np.zeros((width + 7) // 8 * 8, np.uint8)
+    words = differs.view(np.uint64)
+    count = hidden = 0
+    for row in range(height):
+        start = (row + 1) * stride + MARGIN
+        for column in range(width):
+            source = np.uint8(label[row, column] != 0)
+            state[start + column] = source
+            differs[column] = source ^ np.uint8(proposal[row, column] > limit)
+        if mask.size:
+            for column in range(width):
+                hidden += differs[column] & np.uint8(mask[row, column] == 0)
+                differs[column] &= np.uint8(mask[row, column] != 0)
+        for word in range(words.size):
+            if words[word] != 0:
+                for column in range(8 * word, 8 * word + 8):
+                    if differs[column]:
+                        places[count] = start + column
+                        columns[count] = column
+                        count += 1
+    return count, count + hidden
+
+
+@loop
+def by_column(places, columns, width):  # type: ignore[no-untyped-def]
+    """Places that are listed row by row, listed column by column (a stable counting sort)."""
+    first = np.zeros(width + 1, np.int64)
+    for column in columns:
+        first[column + 1] += 1
+    for column in range(width):
+        first[column + 1] += first[column]
+    ordered = np.empty(places.size, np.int32)
+    for index in range(places.size):
+        column = columns[index]
+        ordered[first[column]] = places[index]
+        first[column] += 1
+    return ordered
+
+
+@loop
+def rank_keys(places, proposal, stride, ranks):  # type: ignore[no-untyped-def]
+    """A key per place that grows in the order of visits, for a proposal of bytes; ranks: (256,) the key of each byte."""
+    keys = np.empty(places.size, np.uint32)
+    for index in range(places.size):
+        row, column = places[index] // stride - 1, places[index] % stride - MARGIN
+        keys[index] = ranks[proposal[row, column]]
+    return keys
+
+
+@loop
+def distances(places, proposal, stride, threshold):  # type: ignore[no-untyped-def]
+    """float32(|p - threshold|) per place, for a proposal of floats."""
+    keys = np.empty(places.size, np.float32)
+    for index in range(places.size):
+        row, column = places[index] // stride - 1, places[index] % stride - MARGIN
+        keys[index] = np.float32(abs(np.float64(proposal[row, column]) - threshold))
+    return keys
+
+
+@loop
+def by_key(places, keys):  # type: ignore[no-untyped-def]
+    """Places ordered by their 32-bit keys, ascending and stable: a radix sort that leaves out digits all share."""
+    count = places.size
+    for digit in range(3):
+        shift = np.uint32(DIGIT * digit)
+        first = np.zeros(BUCKETS + 1, np.int64)
+        for index in range(count):
+            first[((keys[index] >> shift) & np.uint32(BUCKETS - 1)) + 1] += 1
+        if count == 0 or first[((keys[0] >> shift) & np.uint32(BUCKETS - 1)) + 1] == count:
+            continue
+        for bucket in range(BUCKETS):
+            first[bucket + 1] += first[bucket]
+        sorted_places = np.empty(count, np.int32)
+        sorted_keys = np.empty(count, np.uint32)
+        for index in range(count):
+            bucket = (keys[index] >> shift) & np.uint32(BUCKETS - 1)
+            sorted_places[first[bucket]] = places[index]
+            sorted_keys[first[bucket]] = keys[index]
+            first[bucket] += 1
+        places, keys = sorted_places, sorted_keys
+    return places
+
+
+@inlined
+def _code(state, place, stride):  # type: ignore[no-untyped-def]
+    """The neighbourhood of a place as the number that the table of simple points knows."""
+    above, below = place - stride, place + stride
+    return (
+        (state[above - 1] & 1)
+        | (state[above] & 1) << 1
+        | (state[above + 1] & 1) << 2
+        | (state[place - 1] & 1) << 3
+        | (state[place + 1] & 1) << 4
+        | (state[below - 1] & 1) << 5
+        | (state[below] & 1) << 6
+        | (state[below + 1] & 1) << 7
+    )
+
+
+@loop
+def relax(state, stride, order, simple, index_of):  # type: ignore[no-untyped-def]
+    """Flip the simple points of a list, walk after walk; returns the places that could not be flipped, in order.
+
+    order: the mismatches as they are to be visited; index_of: room for a number per byte of the state.
+    """
+    steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
+    kept = np.empty(order.size, np.int32)
+    again = np.empty(order.size, np.int32)
+    kept_count = again_count = 0
+    for place in order:
+        if simple[_code(state, place, stride)]:
+            state[place] ^= 1
+            for step in steps:
+                if state[place + step] & KEPT:
+                    again[again_count] = place  # its kept neighbours are looked up below
+                    again_count += 1
+                    break
+        else:
+            state[place] |= KEPT
+            kept[kept_count] = place
+            kept_count += 1
+
+    # From here on a pixel is known by its rank among the kept. A mark ahead of the walk is met in this walk, one
+    # behind it in the next: exactly the passes of the definition.
+    marks = np.zeros((kept_count + 7) // 8 * 8, np.uint8)
+    words = marks.view(np.uint64)
+    for rank in range(kept_count):
+        index_of[kept[rank]] = rank
+    for each in range(again_count):
+        for step in steps:
+            if state[again[each] + step] & KEPT:
+                marks[index_of[again[each] + step]] = 1
+    first = 0
+    while first < kept_count:
+        following = kept_count
+        for word in range(first // 8, words.size):
+            if words[word] == 0:
+                continue
+            for rank in range(8 * word, 8 * word + 8):
+                if not marks[rank]:
+                    continue
+                marks[rank] = 0
+                place = kept[rank]
+                if not simple[_code(state, place, stride)]:
+                    continue
+                state[place] = (state[place] & 1) ^ 1
+                for step in steps:
+                    if state[place + step] & KEPT:
+                        other = index_of[place + step]
+                        marks[other] = 1
+                        if other < rank:
+                            following = min(following, other)
+        first = following
+
+    left = 0
+    for rank in range(kept_count):
+        if state[kept[rank]] & KEPT:
+            state[kept[rank]] &= 1
+            kept[left] = kept[rank]
+            left += 1
+    return kept[:left].copy()

@@ -1,0 +1,91 @@
+"""Connected components of a binary image by runs: stretches of foreground within a row, joined from row to row.
+
+Runs are listed row by row: run i covers the columns [bounds[2 i], bounds[2 i + 1]), row y has the runs
+[first[y], first[y + 1]). The image is the padded state of `relaxation.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perimetry.metrics.compiling import inlined, loop
+from perimetry.metrics.relaxation import MARGIN
+
+
+@loop
+def find_runs(words, stride, height, width, bounds):  # type: ignore[no-untyped-def]
+    """List the runs of a state whose bytes are 0 or 1, given as 64-bit words; returns the first run of each row.
+
+    bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs.
+    """
+    first = np.zeros(height + 1, np.int32)
+    count = 0
+    per_row = stride // 8
+    for row in range(height):
+        start = (row + 1) * per_row + MARGIN // 8
+        last = np.uint64(0)
+        for word in range(width // 8 + 1):  # the byte after the last pixel is zero, and ends a run
+            value = words[start + word]
+            changes = value ^ (value << np.uint64(8)) ^ last
+            last = value >> np.uint64(56)
+            column = 8 * word
+            while changes:
+                if changes & np.uint64(255):
+                    bounds[count] = column
+                    count += 1
+                changes >>= np.uint64(8)
+                column += 1
+        first[row + 1] = count // 2
+    return first
+
+
+@inlined
+def root(parents, run):  # type: ignore[no-untyped-def]
+    """The run that stands for a component; halves the way to it."""
+    while parents[run] != run:
+        parents[run] = parents[parents[run]]
+        run = parents[run]
+    return run
+
+
+@inlined
+def join(parents, one, other):  # type: ignore[no-untyped-def]
+    """Make two runs one component."""
+    one, other = root(parents, one), root(parents, other)
+    if one < other:
+        parents[other] = one
+    else:
+        parents[one] = other
+
+
+@loop
+def join_runs(first, bounds):  # type: ignore[no-untyped-def]
+    """The components of all runs, joined where runs of neighbouring rows share a column (4-connected)."""
+    parents = np.arange(first[-1]).astype(np.int32)
+    for row in range(1, first.size - 1):
+        above, here = first[row - 1], first[row]
+        while above < first[row] and here < first[row + 1]:
+            if bounds[2 * above + 1] <= bounds[2 * here]:
+                above += 1
+            elif bounds[2 * here + 1] <= bounds[2 * above]:
+                here += 1
+            else:
+                join(parents, above, here)
+                if bounds[2 * above + 1] < bounds[2 * here + 1]:
+                    above += 1
+                else:
+                    here += 1
+    return parents
+
+
+@inlined
+def run_at(first, bounds, row, column):  # type: ignore[no-untyped-def]
+    """The first run of a row that ends after the column; one past the row's last run if there is none."""
+    low, high = first[row], first[row + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if bounds[2 * middle + 1] <= column:
+            low = middle + 1
+        else:
+            high = middle
+    return low
