@@ -18,10 +18,16 @@ def as_array(given: Any, name: str) -> npt.NDArray[Any]:
     >>> as_array([[0, 1], [1, 0]], "truth").shape
     (2, 2)
     """
+    array = as_numbers(given, name)
+    if array.dtype.kind == "f" and array.size and bool(np.isnan(array.min())):
+        raise InputError(f"{name} holds NaN ({int(np.isnan(array).sum())} of {array.size}); clean it first")
+    return array
+
+
+def as_numbers(given: Any, name: str) -> npt.NDArray[Any]:
+    """The same, but NaN is left to whoever reads the values."""
     detach = getattr(given, "detach", None)
     array = np.asarray(given if detach is None else detach().cpu().numpy())
     if array.dtype.kind not in "biuf":
         raise InputError(f"expected {name} as numbers, got {array.dtype}")
-    if array.dtype.kind == "f" and bool(np.isnan(array).any()):
-        raise InputError(f"{name} holds NaN ({int(np.isnan(array).sum())} of {array.size}); clean it first")
     return array

@@ -11,7 +11,6 @@ zeros stands before the first and after the last. Bit 0 is the value, bit 1 says
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from perimetry.metrics.compiling import inlined, loop
 
@@ -19,9 +18,7 @@ MARGIN = 8  # bytes before a row's first pixel: rows start on a whole 64-bit wor
 KEPT = np.uint8(2)
 DIGIT = 11  # bits per pass of the radix sort
 BUCKETS = 1 << DIGIT
-
-Bytes = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int32]
+LOWEST, HIGHEST = -1, 2  # what a probability may overshoot to
 
 
 def row_stride(width: int) -> int:
@@ -30,83 +27,75 @@ def row_stride(width: int) -> int:
 
 
 @loop
-def find_mismatches(label, proposal, limit, mask, state, stride, places, columns):  # type: ignore[no-untyped-def]
+def find_mismatches(label, proposal, limit, mask, state, stride, places, columns, values):  # type: ignore[no-untyped-def]
     """Fill the state with the label, and list where it differs from `proposal > limit` and the mask allows, row by row.
 
-    label, mask: (H, W) bytes, the mask (0, 0) if there is none; places, columns: room for as many as there are pixels.
-    Returns how many it listed, and how many differ with or without the mask.
+    label, mask: (H, W) bytes, the mask (0, 0) if there is none; places, columns, values (the proposal's): room for as
+    many as there are pixels. Returns how many it listed, how many differ with or without the mask, and whether the
+    proposal holds a value that is no probability.
     """
     height, width = label.shape
     differs = np.zeros((width + 7) // 8 * 8, np.uint8)
     words = differs.view(np.uint64)
     count = hidden = 0
+    strange = np.uint8(0)
     for row in range(height):
         start = (row + 1) * stride + MARGIN
+        # Views of one row, indexed from zero, are what the compiler turns into vector instructions.
+        sources, targets, states = label[row], proposal[row], state[start : start + width]
         for column in range(width):
-            source = np.uint8(label[row, column] != 0)
-            state[start + column] = source
-            differs[column] = source ^ np.uint8(proposal[row, column] > limit)
+            value = targets[column]
+            source = np.uint8(sources[column] != 0)
+            states[column] = source
+            differs[column] = source ^ np.uint8(value > limit)
+            strange |= np.uint8(not (value >= LOWEST)) | np.uint8(not (value <= HIGHEST))
         if mask.size:
+            allowed = mask[row]
             for column in range(width):
-                hidden += differs[column] & np.uint8(mask[row, column] == 0)
-                differs[column] &= np.uint8(mask[row, column] != 0)
+                hidden += differs[column] & np.uint8(allowed[column] == 0)
+                differs[column] &= np.uint8(allowed[column] != 0)
         for word in range(words.size):
             if words[word] != 0:
                 for column in range(8 * word, 8 * word + 8):
                     if differs[column]:
                         places[count] = start + column
                         columns[count] = column
+                        values[count] = targets[column]
                         count += 1
-    return count, count + hidden
+    return count, count + hidden, strange
 
 
 @loop
-def by_column(places, columns, width):  # type: ignore[no-untyped-def]
-    """Places that are listed row by row, listed column by column (a stable counting sort)."""
+def by_column(places, columns, values, width):  # type: ignore[no-untyped-def]
+    """Places and values that are listed row by row, listed column by column (a stable counting sort)."""
     first = np.zeros(width + 1, np.int64)
     for column in columns:
         first[column + 1] += 1
     for column in range(width):
         first[column + 1] += first[column]
-    ordered = np.empty(places.size, np.int32)
+    ordered, with_values = np.empty_like(places), np.empty_like(values)
     for index in range(places.size):
         column = columns[index]
         ordered[first[column]] = places[index]
+        with_values[first[column]] = values[index]
         first[column] += 1
-    return ordered
-
-
-@loop
-def rank_keys(places, proposal, stride, ranks):  # type: ignore[no-untyped-def]
-    """A key per place that grows in the order of visits, for a proposal of bytes; ranks: (256,) the key of each byte."""
-    keys = np.empty(places.size, np.uint32)
-    for index in range(places.size):
-        row, column = places[index] // stride - 1, places[index] % stride - MARGIN
-        keys[index] = ranks[proposal[row, column]]
-    return keys
-
-
-@loop
-def distances(places, proposal, stride, threshold):  # type: ignore[no-untyped-def]
-    """float32(|p - threshold|) per place, for a proposal of floats."""
-    keys = np.empty(places.size, np.float32)
-    for index in range(places.size):
-        row, column = places[index] // stride - 1, places[index] % stride - MARGIN
-        keys[index] = np.float32(abs(np.float64(proposal[row, column]) - threshold))
-    return keys
+    return ordered, with_values
 
 
 @loop
 def by_key(places, keys):  # type: ignore[no-untyped-def]
     """Places ordered by their 32-bit keys, ascending and stable: a radix sort that leaves out digits all share."""
     count = places.size
+    unlike = np.uint32(0)
+    for index in range(count):
+        unlike |= keys[index] ^ keys[0]
     for digit in range(3):
         shift = np.uint32(DIGIT * digit)
+        if not (unlike >> shift) & np.uint32(BUCKETS - 1):
+            continue
         first = np.zeros(BUCKETS + 1, np.int64)
         for index in range(count):
             first[((keys[index] >> shift) & np.uint32(BUCKETS - 1)) + 1] += 1
-        if count == 0 or first[((keys[0] >> shift) & np.uint32(BUCKETS - 1)) + 1] == count:
-            continue
         for bucket in range(BUCKETS):
             first[bucket + 1] += first[bucket]
         sorted_places = np.empty(count, np.int32)
@@ -118,6 +107,36 @@ def by_key(places, keys):  # type: ignore[no-untyped-def]
             first[bucket] += 1
         places, keys = sorted_places, sorted_keys
     return places
+
+
+@loop
+def number_places(places):  # type: ignore[no-untyped-def]
+    """A table that tells the index of a place: open addressing, at most half full; (place + 1, index) per slot."""
+    size = 16
+    while size < 2 * places.size:
+        size *= 2
+    table = np.zeros((size, 2), np.int32)
+    for index in range(places.size):
+        slot = _slot(table, places[index])
+        table[slot, 0] = places[index] + 1
+        table[slot, 1] = index
+    return table
+
+
+@inlined
+def _slot(table, place):  # type: ignore[no-untyped-def]
+    """The slot of a place, or the free one where it would stand."""
+    last = table.shape[0] - 1
+    slot = (np.int64(place) * 0x9E3779B1 >> 12) & last
+    while table[slot, 0] != 0 and table[slot, 0] != place + 1:
+        slot = (slot + 1) & last
+    return slot
+
+
+@inlined
+def number_of(table, place):  # type: ignore[no-untyped-def]
+    """The index of a place that the table holds."""
+    return table[_slot(table, place), 1]
 
 
 @inlined
@@ -137,10 +156,10 @@ def _code(state, place, stride):  # type: ignore[no-untyped-def]
 
 
 @loop
-def relax(state, stride, order, simple, index_of):  # type: ignore[no-untyped-def]
+def relax(state, stride, order, simple):  # type: ignore[no-untyped-def]
     """Flip the simple points of a list, walk after walk; returns the places that could not be flipped, in order.
 
-    order: the mismatches as they are to be visited; index_of: room for a number per byte of the state.
+    order: the mismatches as they are to be visited.
     """
     steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
     kept = np.empty(order.size, np.int32)
@@ -163,12 +182,11 @@ def relax(state, stride, order, simple, index_of):  # type: ignore[no-untyped-de
     # behind it in the next: exactly the passes of the definition.
     marks = np.zeros((kept_count + 7) // 8 * 8, np.uint8)
     words = marks.view(np.uint64)
-    for rank in range(kept_count):
-        index_of[kept[rank]] = rank
+    table = number_places(kept[:kept_count])
     for each in range(again_count):
         for step in steps:
             if state[again[each] + step] & KEPT:
-                marks[index_of[again[each] + step]] = 1
+                marks[number_of(table, again[each] + step)] = 1
     first = 0
     while first < kept_count:
         following = kept_count
@@ -185,7 +203,7 @@ def relax(state, stride, order, simple, index_of):  # type: ignore[no-untyped-de
                 state[place] = (state[place] & 1) ^ 1
                 for step in steps:
                     if state[place + step] & KEPT:
-                        other = index_of[place + step]
+                        other = number_of(table, place + step)
                         marks[other] = 1
                         if other < rank:
                             following = min(following, other)

@@ -11,32 +11,49 @@ import numpy as np
 from perimetry.metrics.compiling import inlined, loop
 from perimetry.metrics.relaxation import MARGIN
 
+GATHER = np.uint64(0x0102040810204080)
+DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+BIT_OF = np.zeros(64, np.int64)
+for _bit in range(64):
+    BIT_OF[(int(DE_BRUIJN) << _bit & (1 << 64) - 1) >> 58] = _bit
+
+
+@inlined
+def _lowest_bit(word):  # type: ignore[no-untyped-def]
+    """The number of the lowest bit that is set."""
+    return BIT_OF[((word & (~word + np.uint64(1))) * DE_BRUIJN) >> np.uint64(58)]
+
 
 @loop
 def find_runs(words, stride, height, width, bounds):  # type: ignore[no-untyped-def]
-    """List the runs of a state whose bytes are 0 or 1, given as 64-bit words; returns the first run of each row.
+    """List the runs of a state whose bytes are 0 or 1, given as 64-bit words.
 
-    bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs.
+    bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs. Returns the first run of each row, and
+    for each row and block of 64 columns the first run that ends after the block's start.
     """
     first = np.zeros(height + 1, np.int32)
+    blocks = width // 64 + 1  # the byte after the last pixel is zero, and ends a run
+    hints = np.empty((height, blocks), np.int32)
     count = 0
     per_row = stride // 8
     for row in range(height):
         start = (row + 1) * per_row + MARGIN // 8
         last = np.uint64(0)
-        for word in range(width // 8 + 1):  # the byte after the last pixel is zero, and ends a run
-            value = words[start + word]
-            changes = value ^ (value << np.uint64(8)) ^ last
-            last = value >> np.uint64(56)
-            column = 8 * word
+        for block in range(blocks):
+            hints[row, block] = count // 2
+            value = np.uint64(0)
+            for word in range(min(8, width // 8 + 1 - 8 * block)):
+                # The product gathers the low bits of eight bytes in the topmost byte, the first byte lowest.
+                byte = (words[start + 8 * block + word] * GATHER) >> np.uint64(56)
+                value |= byte << np.uint64(8 * word)
+            changes = value ^ (value << np.uint64(1)) ^ last
+            last = value >> np.uint64(63)
             while changes:
-                if changes & np.uint64(255):
-                    bounds[count] = column
-                    count += 1
-                changes >>= np.uint64(8)
-                column += 1
+                bounds[count] = 64 * block + _lowest_bit(changes)
+                count += 1
+                changes &= changes - np.uint64(1)
         first[row + 1] = count // 2
-    return first
+    return first, hints
 
 
 @inlined
@@ -79,13 +96,9 @@ def join_runs(first, bounds):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def run_at(first, bounds, row, column):  # type: ignore[no-untyped-def]
+def run_at(first, hints, bounds, row, column):  # type: ignore[no-untyped-def]
     """The first run of a row that ends after the column; one past the row's last run if there is none."""
-    low, high = first[row], first[row + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if bounds[2 * middle + 1] <= column:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    run = hints[row, column // 64]
+    while run < first[row + 1] and bounds[2 * run + 1] <= column:
+        run += 1
+    return run

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perimetry.errors import InputError, ShapeError
-from perimetry.metrics.arrays import as_array
+from perimetry.metrics.arrays import as_array, as_numbers
 
 Array = npt.NDArray[Any]
 LEVELS = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float32)
@@ -23,7 +23,7 @@ def as_slices(given: Any, name: str) -> Array:
     >>> as_slices([[0, 1], [1, 1]], "truth").shape
     (1, 2, 2)
     """
-    array = as_array(given, name)
+    array = as_numbers(given, name)
     if array.ndim not in (2, 3) or array.size == 0:
         raise ShapeError(f"expected {name} as an image (H, W) or a stack (S, H, W) with pixels, got {array.shape}")
     if array.ndim == 3 and array.shape[-1] in (3, 4) and min(array.shape[:2]) > 4:
@@ -63,7 +63,7 @@ def as_foreground(truth: Array) -> npt.NDArray[np.bool_]:
     >>> as_foreground(np.array([[0, 2, -1]])).tolist()
     [[False, True, False]]
     """
-    return truth if truth.dtype == bool else truth > 0
+    return truth if truth.dtype == bool else as_array(truth, "truth") > 0
 
 
 def as_proposal(proposal: Array) -> Array:
@@ -76,24 +76,33 @@ def as_proposal(proposal: Array) -> Array:
     >>> as_proposal(np.array([[0, 1]])).dtype, as_proposal(np.array([[0, 102]], np.uint8)).dtype
     (dtype('bool'), dtype('uint8'))
     """
+    typed = typed_proposal(proposal)
+    if typed.dtype == np.float32:
+        low, high = as_array(proposal, "proposal").min(), proposal.max()
+        if not (low >= -1 and high <= 2):
+            raise InputError(
+                f"expected a proposal in [0, 1], got {low:.4g} ... {high:.4g}; "
+                "divide levels by 255, apply a sigmoid to logits"
+            )
+    return typed
+
+
+def typed_proposal(proposal: Array) -> Array:
+    """The same, but what floats hold is left to whoever reads them."""
     if proposal.dtype == bool:
         return proposal
+    if proposal.dtype.kind == "f":
+        return proposal.astype(np.float32, copy=False)
     low, high = proposal.min(), proposal.max()
     if proposal.dtype == np.uint8:
         if high == 1:
             raise InputError("the 8-bit proposal holds 0 and 1 only, where 255 is expected for certain; give it as bool")
         return proposal
-    if proposal.dtype.kind in "iu":
-        if low < 0 or high > 1:
-            raise InputError(
-                f"expected a proposal of bools, 8-bit levels or floats in [0, 1], got {proposal.dtype} {low} ... {high}"
-            )
-        return proposal.astype(bool)
-    if not (low >= -1 and high <= 2):
+    if low < 0 or high > 1:
         raise InputError(
-            f"expected a proposal in [0, 1], got {low:.4g} ... {high:.4g}; divide levels by 255, apply a sigmoid to logits"
+            f"expected a proposal of bools, 8-bit levels or floats in [0, 1], got {proposal.dtype} {low} ... {high}"
         )
-    return proposal.astype(np.float32, copy=False)
+    return proposal.astype(bool)
 
 
 def as_threshold(threshold: float) -> float:

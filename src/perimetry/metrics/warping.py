@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perimetry.errors import InputError, ShapeError
+from perimetry.metrics.arrays import as_array
 from perimetry.metrics.mismatches import CLASSES, ClassCounts, Mismatches
-from perimetry.metrics.slices import LEVELS, as_foreground, as_mask, as_pair, as_proposal, as_threshold, limit_of
+from perimetry.metrics.slices import LEVELS, as_foreground, as_mask, as_pair, as_proposal, as_threshold, limit_of, typed_proposal
 
 ISBI_RADIUS = 20
 # The cases of `classification.py`, as indices into CLASSES.
@@ -54,13 +55,13 @@ def warp(truth: Any, proposal: Any, *, threshold: float = 0.5, mask: Any = None)
         raise ShapeError(f"expected one slice (H, W), got {len(slices)}; `warping_scores` takes stacks")
     allowed = as_mask(mask, slices)
     label = as_foreground(slices)[0]
-    return warp_slice(label, as_proposal(proposals)[0], as_threshold(threshold), None if allowed is None else allowed[0])
+    return warp_slice(label, typed_proposal(proposals)[0], as_threshold(threshold), None if allowed is None else allowed[0])
 
 
 def warp_slice(
     label: npt.NDArray[np.bool_], proposal: npt.NDArray[Any], threshold: float, mask: npt.NDArray[np.bool_] | None
 ) -> Warp:
-    """`warp` on arrays that were checked: a label of bools, a proposal as `as_proposal` gives it."""
+    """`warp` on arrays that were checked: a label of bools, a proposal as `typed_proposal` gives it."""
     from perimetry.metrics import relaxation as loops
     from perimetry.metrics.simple_points import simple_table
 
@@ -73,17 +74,19 @@ def warp_slice(
     places, columns = np.empty(label.size, np.int32), np.empty(label.size, np.int32)
     allowed = np.empty((0, 0), np.uint8) if mask is None else _bytes(mask)
     limit = limit_of(proposal, threshold)
-    count, differing = loops.find_mismatches(
-        _bytes(label), np.ascontiguousarray(levels), limit, allowed, state, stride, places, columns
+    values = np.empty(label.size, levels.dtype)
+    count, differing, strange = loops.find_mismatches(
+        _bytes(label), np.ascontiguousarray(levels), limit, allowed, state, stride, places, columns, values
     )
-    order = loops.by_column(places[:count], columns[:count], width)
+    if strange and proposal.dtype == np.float32:
+        as_proposal(as_array(proposal, "proposal"))  # raises, and says what is wrong
+    order, visited = loops.by_column(places[:count], columns[:count], values[:count], width)
     if proposal.dtype == np.float32:
-        # Positive floats are ordered as their bits are; the farthest comes first.
-        keys = ~loops.distances(order, levels, stride, threshold).view(np.uint32)
+        # Floats that are not negative are ordered as their bits are; the farthest comes first.
+        keys = ~np.abs(visited.astype(np.float64) - threshold).astype(np.float32).view(np.uint32)
     else:
-        keys = loops.rank_keys(order, levels, stride, _ranks(threshold, 2 if proposal.dtype == bool else 256))
-    order = loops.by_key(order, keys)
-    left = loops.relax(state, stride, order, simple_table(), np.empty(state.size, np.int32))
+        keys = _ranks(threshold, 2 if proposal.dtype == bool else 256)[visited]
+    left = loops.relax(state, stride, loops.by_key(order, keys), simple_table())
     rows, over = np.divmod(left, np.int32(stride))
     warped = state[: (height + 2) * stride].reshape(height + 2, stride)[1:-1, loops.MARGIN : loops.MARGIN + width]
     return Warp(warped.view(bool), np.stack((rows - 1, over - loops.MARGIN), 1), threshold, int(differing))
@@ -119,14 +122,12 @@ def classify(found: Warp, *, radius: int = ISBI_RADIUS) -> Mismatches:
     state = _state_of(found.warped, stride)
     places = ((found.places[:, 0] + 1) * stride + found.places[:, 1] + MARGIN).astype(np.int32)
     bounds = np.empty((width + 1) // 2 * 2 * height, np.int32)
-    first = runs.find_runs(state[: (height + 2) * stride].view(np.uint64), stride, height, width, bounds)
+    first, hints = runs.find_runs(state[: (height + 2) * stride].view(np.uint64), stride, height, width, bounds)
     cases = np.empty(len(places), np.uint8)
     reach = radius if 1 <= radius <= min(width, height) else 0
     parents = runs.join_runs(first, bounds)
-    classification.classify(state, stride, width, first, bounds, parents, places, reach, cases)
-    groups = classification.count_groups(
-        state, stride, places, cases, np.array(classification.BY_CORNERS), np.empty(state.size, np.int32)
-    )
+    classification.classify(state, stride, width, first, hints, bounds, parents, places, reach, cases)
+    groups = classification.count_groups(state, stride, places, cases, np.array(classification.BY_CORNERS))
     return Mismatches(
         found.places, CLASS_OF_CASE[cases], _counts(np.bincount(cases, minlength=8)), _counts(groups)
     )
