@@ -22,7 +22,7 @@ BY_CORNERS = (False, False, True, False, False, True, False, False)  # 8-connect
 
 
 @loop
-def parts_in_window(first, hints, bounds, row, column, reach, width, starts, ends, parents):  # type: ignore[no-untyped-def]
+def parts_in_window(first, hints, bounds, row, column, reach, width, starts, ends, parents):
     """How many components of the window touch the pixel's neighbourhood once the pixel is erased (4-connected).
 
     reach: rows and columns that the window goes beyond the pixel; starts, ends, parents: room for its runs.
@@ -70,7 +70,7 @@ def parts_in_window(first, hints, bounds, row, column, reach, width, starts, end
 
 
 @loop
-def _distinct_roots(parents, runs, count):  # type: ignore[no-untyped-def]
+def _distinct_roots(parents, runs, count):
     """How many components the first few of the runs belong to; each is replaced by its root."""
     distinct = 0
     for each in range(count):
@@ -83,7 +83,7 @@ def _distinct_roots(parents, runs, count):  # type: ignore[no-untyped-def]
 
 
 @loop
-def classify(state, stride, width, first, hints, bounds, parents, places, radius, cases):  # type: ignore[no-untyped-def]
+def classify(state, stride, width, first, hints, bounds, parents, places, radius, cases):
     """The case of each place (see above), on the runs and components of the whole warped image.
 
     radius: of the window; below 1 the window is the whole image, outside of which nothing counts as background.
@@ -138,7 +138,7 @@ def classify(state, stride, width, first, hints, bounds, parents, places, radius
 
 
 @loop
-def count_groups(state, stride, places, cases, by_corners):  # type: ignore[no-untyped-def]
+def count_groups(state, stride, places, cases, by_corners):
     """How many connected groups the places of each case form; the state comes back as it was.
 
     by_corners: per case, whether corners connect.

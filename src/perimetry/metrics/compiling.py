@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from numba import njit
 
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 
-
-def loop(function: Loop) -> Loop:
+def loop(function: Callable[..., Any]) -> Any:
     """Compile a function at its first call; later processes load what the first one compiled."""
-    made: Loop = njit(cache=True, nogil=True, boundscheck=False)(function)
-    return made
+    return njit(cache=True, nogil=True)(function)
 
 
-def inlined(function: Loop) -> Loop:
+def inlined(function: Callable[..., Any]) -> Any:
     """The same for a small function that other loops call."""
-    made: Loop = njit(cache=True, nogil=True, boundscheck=False, inline="always")(function)
-    return made
+    return njit(cache=True, nogil=True, inline="always")(function)

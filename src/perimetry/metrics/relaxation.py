@@ -1,8 +1,9 @@
 """The compiled warp: find the mismatches, order them, and flip simple points until none is left.
 
 `warping_by_definition.py` says the same in a form that can be read; this file says how it is done in time linear in the
-pixels and the mismatches. A pixel's test depends on its eight neighbours only, so that after the first walk it is enough
-to test again those whose neighbour was flipped: in the same walk if they stand later in the order, else in the next.
+pixels and the mismatches. A pixel's test depends on its eight neighbours only, so that after the first walk it is
+enough to test again those whose neighbour was flipped: in the same walk if they stand later in the order, else in the
+next.
 
 The state of a pixel is a byte of a flat, padded image: rows are `stride` bytes long, start at `MARGIN`, and one row of
 zeros stands before the first and after the last. Bit 0 is the value, bit 1 says that the pixel was tried and kept.
@@ -27,7 +28,7 @@ def row_stride(width: int) -> int:
 
 
 @loop
-def find_mismatches(label, proposal, limit, mask, state, stride, places, columns, values):  # type: ignore[no-untyped-def]
+def find_mismatches(label, proposal, limit, mask, state, stride, places, columns, values):
     """Fill the state with the label, and list where it differs from `proposal > limit` and the mask allows, row by row.
 
     label, mask: (H, W) bytes, the mask (0, 0) if there is none; places, columns, values (the proposal's): room for as
@@ -66,7 +67,7 @@ def find_mismatches(label, proposal, limit, mask, state, stride, places, columns
 
 
 @loop
-def by_column(places, columns, values, width):  # type: ignore[no-untyped-def]
+def by_column(places, columns, values, width):
     """Places and values that are listed row by row, listed column by column (a stable counting sort)."""
     first = np.zeros(width + 1, np.int64)
     for column in columns:
@@ -83,7 +84,7 @@ def by_column(places, columns, values, width):  # type: ignore[no-untyped-def]
 
 
 @loop
-def by_key(places, keys):  # type: ignore[no-untyped-def]
+def by_key(places, keys):
     """Places ordered by their 32-bit keys, ascending and stable: a radix sort that leaves out digits all share."""
     count = places.size
     unlike = np.uint32(0)
@@ -110,7 +111,7 @@ def by_key(places, keys):  # type: ignore[no-untyped-def]
 
 
 @loop
-def number_places(places):  # type: ignore[no-untyped-def]
+def number_places(places):
     """A table that tells the index of a place: open addressing, at most half full; (place + 1, index) per slot."""
     size = 16
     while size < 2 * places.size:
@@ -124,7 +125,7 @@ def number_places(places):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _slot(table, place):  # type: ignore[no-untyped-def]
+def _slot(table, place):
     """The slot of a place, or the free one where it would stand."""
     last = table.shape[0] - 1
     slot = (np.int64(place) * 0x9E3779B1 >> 12) & last
@@ -134,13 +135,13 @@ def _slot(table, place):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def number_of(table, place):  # type: ignore[no-untyped-def]
+def number_of(table, place):
     """The index of a place that the table holds."""
     return table[_slot(table, place), 1]
 
 
 @inlined
-def _code(state, place, stride):  # type: ignore[no-untyped-def]
+def _code(state, place, stride):
     """The neighbourhood of a place as the number that the table of simple points knows."""
     above, below = place - stride, place + stride
     return (
@@ -156,7 +157,7 @@ def _code(state, place, stride):  # type: ignore[no-untyped-def]
 
 
 @loop
-def relax(state, stride, order, simple):  # type: ignore[no-untyped-def]
+def relax(state, stride, order, simple):
     """Flip the simple points of a list, walk after walk; returns the places that could not be flipped, in order.
 
     order: the mismatches as they are to be visited.

@@ -19,17 +19,17 @@ for _bit in range(64):
 
 
 @inlined
-def _lowest_bit(word):  # type: ignore[no-untyped-def]
+def _lowest_bit(word):
     """The number of the lowest bit that is set."""
     return BIT_OF[((word & (~word + np.uint64(1))) * DE_BRUIJN) >> np.uint64(58)]
 
 
 @loop
-def find_runs(words, stride, height, width, bounds):  # type: ignore[no-untyped-def]
+def find_runs(words, stride, height, width, bounds):
     """List the runs of a state whose bytes are 0 or 1, given as 64-bit words.
 
-    bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs. Returns the first run of each row, and
-    for each row and block of 64 columns the first run that ends after the block's start.
+    bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs. Returns the first run of each row,
+    and for each row and block of 64 columns the first run that ends after the block's start.
     """
     first = np.zeros(height + 1, np.int32)
     blocks = width // 64 + 1  # the byte after the last pixel is zero, and ends a run
@@ -57,7 +57,7 @@ def find_runs(words, stride, height, width, bounds):  # type: ignore[no-untyped-
 
 
 @inlined
-def root(parents, run):  # type: ignore[no-untyped-def]
+def root(parents, run):
     """The run that stands for a component; halves the way to it."""
     while parents[run] != run:
         parents[run] = parents[parents[run]]
@@ -66,7 +66,7 @@ def root(parents, run):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def join(parents, one, other):  # type: ignore[no-untyped-def]
+def join(parents, one, other):
     """Make two runs one component."""
     one, other = root(parents, one), root(parents, other)
     if one < other:
@@ -76,7 +76,7 @@ def join(parents, one, other):  # type: ignore[no-untyped-def]
 
 
 @loop
-def join_runs(first, bounds):  # type: ignore[no-untyped-def]
+def join_runs(first, bounds):
     """The components of all runs, joined where runs of neighbouring rows share a column (4-connected)."""
     parents = np.arange(first[-1]).astype(np.int32)
     for row in range(1, first.size - 1):
@@ -96,7 +96,7 @@ def join_runs(first, bounds):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def run_at(first, hints, bounds, row, column):  # type: ignore[no-untyped-def]
+def run_at(first, hints, bounds, row, column):
     """The first run of a row that ends after the column; one past the row's last run if there is none."""
     run = hints[row, column // 64]
     while run < first[row + 1] and bounds[2 * run + 1] <= column:

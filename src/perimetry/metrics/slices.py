@@ -1,4 +1,4 @@
-"""Pairs of images that are scored slice by slice: a truth, a proposal and perhaps a mask, checked where they come in."""
+"""Pairs of images that are scored slice by slice: truth, proposal and perhaps a mask, checked where they come in."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def as_foreground(truth: Array) -> npt.NDArray[np.bool_]:
 def as_proposal(proposal: Array) -> Array:
     """A proposal as bool, 8 bits that stand for v / 255, or float32 probabilities.
 
-    Integers of more bits may hold 0 and 1 only. Raises `InputError` for bytes that are 0 and 1 only (as levels they would
-    be nearly black: give them as bool), and for floats outside [-1, 2], which are no probabilities; a little overshoot
-    from noise or interpolation is taken as it is.
+    Integers of more bits may hold 0 and 1 only. Raises `InputError` for bytes that are 0 and 1 only (as levels they
+    would be nearly black: give them as bool), and for floats outside [-1, 2], which are no probabilities; a little
+    overshoot from noise or interpolation is taken as it is.
 
     >>> as_proposal(np.array([[0, 1]])).dtype, as_proposal(np.array([[0, 102]], np.uint8)).dtype
     (dtype('bool'), dtype('uint8'))
@@ -96,7 +96,9 @@ def typed_proposal(proposal: Array) -> Array:
     low, high = proposal.min(), proposal.max()
     if proposal.dtype == np.uint8:
         if high == 1:
-            raise InputError("the 8-bit proposal holds 0 and 1 only, where 255 is expected for certain; give it as bool")
+            raise InputError(
+                "the 8-bit proposal holds 0 and 1 only, where 255 is expected for certain; give it as bool"
+            )
         return proposal
     if low < 0 or high > 1:
         raise InputError(
@@ -123,8 +125,9 @@ def above(proposal: Array, threshold: float) -> npt.NDArray[np.bool_]:
     >>> above(np.array([[101, 102]], np.uint8), 0.4).tolist()
     [[False, True]]
     """
-    limit = limit_of(proposal, threshold)
-    return proposal > limit if proposal.dtype != bool else proposal & (limit < 1)
+    values = proposal.view(np.uint8) if proposal.dtype == bool else proposal
+    foreground: npt.NDArray[np.bool_] = values > limit_of(proposal, threshold)
+    return foreground
 
 
 def limit_of(proposal: Array, threshold: float) -> Any:

@@ -12,7 +12,16 @@ import numpy.typing as npt
 from perimetry.errors import InputError, ShapeError
 from perimetry.metrics.arrays import as_array
 from perimetry.metrics.mismatches import CLASSES, ClassCounts, Mismatches
-from perimetry.metrics.slices import LEVELS, as_foreground, as_mask, as_pair, as_proposal, as_threshold, limit_of, typed_proposal
+from perimetry.metrics.slices import (
+    LEVELS,
+    as_foreground,
+    as_mask,
+    as_pair,
+    as_proposal,
+    as_threshold,
+    limit_of,
+    typed_proposal,
+)
 
 ISBI_RADIUS = 20
 # The cases of `classification.py`, as indices into CLASSES.
@@ -41,21 +50,23 @@ class Warp:
 def warp(truth: Any, proposal: Any, *, threshold: float = 0.5, mask: Any = None) -> Warp:
     """Warp one slice of the truth toward a proposal by flipping simple points (4-connected foreground).
 
-    truth: (H, W), above zero is foreground; proposal: (H, W) of bool, 8-bit levels (v / 255) or probabilities, foreground
-    where it exceeds the threshold; mask: (H, W), pixels other than zero may be flipped and count as mismatches. Pixels
-    are visited by their distance from the threshold, the farthest first, ties column by column, until a walk flips none.
-    `warp_by_definition` says the same slowly. Raises `InputError`, `ShapeError`.
+    truth: (H, W), above zero is foreground; proposal: (H, W) of bool, 8-bit levels (v / 255) or probabilities,
+    foreground where it exceeds the threshold; mask: (H, W), pixels other than zero may be flipped and count as
+    mismatches. Pixels are visited by their distance from the threshold, the farthest first, ties column by column,
+    until a walk flips none. `warp_by_definition` says the same slowly. Raises `InputError`, `ShapeError`.
 
-    >>> found = warp([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 0]])
-    >>> found.warped.astype(int).tolist(), found.places.tolist(), round(found.error, 4)
-    ([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], [[1, 0]], 0.0833)
+    >>> found = warp([[0, 1, 1, 0], [0, 0, 0, 0]], [[1, 1, 0, 1], [0, 0, 0, 0]])
+    >>> found.warped.astype(int).tolist(), found.places.tolist(), found.error
+    ([[1, 1, 0, 0], [0, 0, 0, 0]], [[0, 3]], 0.125)
     """
     slices, proposals = as_pair(truth, proposal)
     if len(slices) != 1:
         raise ShapeError(f"expected one slice (H, W), got {len(slices)}; `warping_scores` takes stacks")
     allowed = as_mask(mask, slices)
     label = as_foreground(slices)[0]
-    return warp_slice(label, typed_proposal(proposals)[0], as_threshold(threshold), None if allowed is None else allowed[0])
+    return warp_slice(
+        label, typed_proposal(proposals)[0], as_threshold(threshold), None if allowed is None else allowed[0]
+    )
 
 
 def warp_slice(
@@ -93,7 +104,7 @@ def warp_slice(
 
 
 def _ranks(threshold: float, levels: int) -> npt.NDArray[np.uint32]:
-    """The order of visits of each level: its rank by descending distance from the threshold, equal where that is equal."""
+    """The rank of each level in the order of visits: by descending distance from the threshold, equals alike."""
     values = LEVELS if levels > 2 else np.array([0, 1], np.float32)
     distances = np.abs(values.astype(np.float64) - threshold).astype(np.float32)
     return np.unique(-distances, return_inverse=True)[1].astype(np.uint32)
@@ -107,8 +118,8 @@ def _bytes(values: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 def classify(found: Warp, *, radius: int = ISBI_RADIUS) -> Mismatches:
     """The class of each mismatch that a warp left, all told on the same warped image.
 
-    radius: of the window in which a foreground pixel that touches one object is tried; below 1, or larger than a side, the
-    window is the whole image (slow). The challenge passes 20. `classes_by_definition` says the same slowly.
+    radius: of the window in which a foreground pixel that touches one object is tried; below 1, or larger than a
+    side, the window is the whole image (slow). The challenge passes 20. `classes_by_definition` says the same slowly.
 
     >>> bridge = [[1, 0, 1], [1, 0, 1], [1, 0, 1]], [[1, 0, 1], [1, 1, 1], [1, 0, 1]]
     >>> classify(warp(*bridge)).pixels.merge
@@ -128,9 +139,7 @@ def classify(found: Warp, *, radius: int = ISBI_RADIUS) -> Mismatches:
     parents = runs.join_runs(first, bounds)
     classification.classify(state, stride, width, first, hints, bounds, parents, places, reach, cases)
     groups = classification.count_groups(state, stride, places, cases, np.array(classification.BY_CORNERS))
-    return Mismatches(
-        found.places, CLASS_OF_CASE[cases], _counts(np.bincount(cases, minlength=8)), _counts(groups)
-    )
+    return Mismatches(found.places, CLASS_OF_CASE[cases], _counts(np.bincount(cases, minlength=8)), _counts(groups))
 
 
 def _state_of(warped: npt.NDArray[np.bool_], stride: int) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The warping error as its specification reads: slow, and meant to be read; `warping.py` gives the same numbers fast."""
+"""The warping error as its specification reads: slow, and meant to be read; `warping.py` is the fast form."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def warp_by_definition(
 ) -> tuple[npt.NDArray[np.bool_], list[tuple[int, int]]]:
     """Flip simple points of the truth until what differs from the thresholded proposal cannot be flipped.
 
-    All arrays are (H, W). Returns the warped truth, and the remaining mismatches as (row, column) in the order of visits.
+    All arrays are (H, W). Returns the warped truth, and the remaining mismatches as (row, column) in the order of
+    visits.
 
     >>> warp_by_definition(np.ones((1, 3), bool), np.float32([[1, 0, 0]]), 0.5)
     (array([[ True, False, False]]), [])

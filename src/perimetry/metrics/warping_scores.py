@@ -40,13 +40,13 @@ class WarpingScores:
     `pixels`, and in connected groups in `components`.
     """
 
-    pixel_errors: Mean = Mean()
-    warping_errors: Mean = Mean()
+    pixel_errors: Mean = field(default_factory=Mean)
+    warping_errors: Mean = field(default_factory=Mean)
     size: int = 0
     differing: int = 0
     mismatches: int = 0
-    pixels: ClassCounts = ClassCounts()
-    components: ClassCounts = ClassCounts()
+    pixels: ClassCounts = field(default_factory=ClassCounts)
+    components: ClassCounts = field(default_factory=ClassCounts)
 
     def merge(self, other: WarpingScores) -> WarpingScores:
         """The sums over the slices of both, in any order."""
@@ -120,9 +120,9 @@ def warping_scores(
 
     Arguments as of `warp` and `classify`; threads: slices are worked on at the same time.
 
-    >>> scores = warping_scores([[1, 0, 1]], [[1, 1, 1]])
-    >>> scores.pixel_error, scores.warping_error, scores.pixels.merge
-    (0.3333333333333333, 0.3333333333333333, 1)
+    >>> scores = warping_scores([[1, 0, 1], [0, 0, 0]], [[1, 1, 1], [0, 0, 1]])
+    >>> scores.differing, scores.mismatches, scores.pixels.merge
+    (2, 1, 1)
     """
     swept = warping_sweep(truth, proposal, thresholds=(threshold,), mask=mask, radius=radius, threads=threads)
     return swept.by_threshold[float(threshold)]
@@ -165,7 +165,7 @@ def warping_sweep(
 ) -> WarpingSweep:
     """The same at several thresholds, those of the challenge unless others are given; its number is `isbi_error`.
 
-    >>> warping_sweep([[1, 0, 1]], [[1.0, 0.65, 1.0]]).best_threshold
+    >>> warping_sweep([[1, 0, 1], [0, 0, 0]], [[1.0, 0.65, 1.0], [0, 0, 0]]).best_threshold
     0.7
     """
     chosen = [as_threshold(each) for each in (isbi_thresholds() if thresholds is None else thresholds)]
