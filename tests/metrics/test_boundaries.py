@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics.proposals import labels, shifted
 from scipy.spatial.distance import directed_hausdorff
 from skimage.metrics import hausdorff_distance as by_skimage
 
+from metrics.proposals import labels, shifted
 from perimetry.errors import InputError
 from perimetry.metrics import (
     Unavailable,

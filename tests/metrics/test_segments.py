@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics.proposals import blurred, broken, labels
 from skimage.metrics import adapted_rand_error as by_skimage
 from skimage.metrics import variation_of_information as information_by_skimage
 
+from metrics.proposals import blurred, broken, labels
 from perimetry.errors import InputError
 from perimetry.metrics import (
     Unavailable,

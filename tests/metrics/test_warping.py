@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics.proposals import blurred, distortions, intensities, labels
 from scipy import ndimage
 
+from metrics.proposals import blurred, distortions, intensities, labels
 from perimetry.errors import InputError, ShapeError
 from perimetry.metrics import classify, isbi_thresholds, warp, warping_error, warping_scores, warping_sweep
 from perimetry.metrics.mismatches import CLASSES, ClassCounts

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from perimetry.metrics.bits import gathered, lowest_bit, without_lowest
 from perimetry.metrics.compiling import inlined, loop
 
 MARGIN = 8  # bytes before a row's first pixel: rows start on a whole 64-bit word
@@ -33,37 +34,37 @@ def find_mismatches(label, proposal, limit, mask, state, stride, places, columns
 
     label, mask: (H, W) bytes, the mask (0, 0) if there is none; places, columns, values (the proposal's): room for as
     many as there are pixels. Returns how many it listed, how many differ with or without the mask, and whether the
-    proposal holds a value that is no probability.
+    proposal's values can be probabilities.
     """
     height, width = label.shape
     differs = np.zeros((width + 7) // 8 * 8, np.uint8)
     words = differs.view(np.uint64)
-    count = hidden = 0
-    strange = np.uint8(0)
+    count = hidden = plausible = 0
     for row in range(height):
         start = (row + 1) * stride + MARGIN
         # Views of one row, indexed from zero, are what the compiler turns into vector instructions.
         sources, targets, states = label[row], proposal[row], state[start : start + width]
         for column in range(width):
-            value = targets[column]
             source = np.uint8(sources[column] != 0)
             states[column] = source
-            differs[column] = source ^ np.uint8(value > limit)
-            strange |= np.uint8(not (value >= LOWEST)) | np.uint8(not (value <= HIGHEST))
+            differs[column] = source ^ np.uint8(targets[column] > limit)
+        for column in range(width):
+            plausible += np.uint8(targets[column] >= LOWEST) & np.uint8(targets[column] <= HIGHEST)
         if mask.size:
             allowed = mask[row]
             for column in range(width):
                 hidden += differs[column] & np.uint8(allowed[column] == 0)
                 differs[column] &= np.uint8(allowed[column] != 0)
         for word in range(words.size):
-            if words[word] != 0:
-                for column in range(8 * word, 8 * word + 8):
-                    if differs[column]:
-                        places[count] = start + column
-                        columns[count] = column
-                        values[count] = targets[column]
-                        count += 1
-    return count, count + hidden, strange
+            found = gathered(words[word])
+            while found:
+                column = 8 * word + lowest_bit(found)
+                places[count] = start + column
+                columns[count] = column
+                values[count] = targets[column]
+                count += 1
+                found = without_lowest(found)
+    return count, count + hidden, plausible == label.size
 
 
 @loop

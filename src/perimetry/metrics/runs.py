@@ -8,20 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from perimetry.metrics.bits import gathered, lowest_bit, without_lowest
 from perimetry.metrics.compiling import inlined, loop
 from perimetry.metrics.relaxation import MARGIN
-
-GATHER = np.uint64(0x0102040810204080)
-DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-BIT_OF = np.zeros(64, np.int64)
-for _bit in range(64):
-    BIT_OF[(int(DE_BRUIJN) << _bit & (1 << 64) - 1) >> 58] = _bit
-
-
-@inlined
-def _lowest_bit(word):
-    """The number of the lowest bit that is set."""
-    return BIT_OF[((word & (~word + np.uint64(1))) * DE_BRUIJN) >> np.uint64(58)]
 
 
 @loop
@@ -43,15 +32,13 @@ def find_runs(words, stride, height, width, bounds):
             hints[row, block] = count // 2
             value = np.uint64(0)
             for word in range(min(8, width // 8 + 1 - 8 * block)):
-                # The product gathers the low bits of eight bytes in the topmost byte, the first byte lowest.
-                byte = (words[start + 8 * block + word] * GATHER) >> np.uint64(56)
-                value |= byte << np.uint64(8 * word)
+                value |= gathered(words[start + 8 * block + word]) << np.uint64(8 * word)
             changes = value ^ (value << np.uint64(1)) ^ last
             last = value >> np.uint64(63)
             while changes:
-                bounds[count] = 64 * block + _lowest_bit(changes)
+                bounds[count] = 64 * block + lowest_bit(changes)
                 count += 1
-                changes &= changes - np.uint64(1)
+                changes = without_lowest(changes)
         first[row + 1] = count // 2
     return first, hints
 

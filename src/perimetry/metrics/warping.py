@@ -86,10 +86,10 @@ def warp_slice(
     allowed = np.empty((0, 0), np.uint8) if mask is None else _bytes(mask)
     limit = limit_of(proposal, threshold)
     values = np.empty(label.size, levels.dtype)
-    count, differing, strange = loops.find_mismatches(
+    count, differing, plausible = loops.find_mismatches(
         _bytes(label), np.ascontiguousarray(levels), limit, allowed, state, stride, places, columns, values
     )
-    if strange and proposal.dtype == np.float32:
+    if not plausible and proposal.dtype == np.float32:
         as_proposal(as_array(proposal, "proposal"))  # raises, and says what is wrong
     order, visited = loops.by_column(places[:count], columns[:count], values[:count], width)
     if proposal.dtype == np.float32:
