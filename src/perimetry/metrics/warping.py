@@ -162,14 +162,20 @@ def _counts(by_case: npt.NDArray[np.int64]) -> ClassCounts:
 
 
 def compiled() -> bool:
-    """Whether the loops were compiled before on this machine, so that the first warp does not take seconds.
+    """Whether the loops were compiled before for this Python, so that the first warp does not take seconds.
 
     >>> compiled() in (True, False)
     True
     """
     from perimetry.metrics import classification, relaxation
 
-    loops: tuple[Any, ...] = (relaxation.relax, classification.classify)
-    return all(
-        loop.signatures or any(Path(loop.stats.cache_path).glob(f"*{loop.py_func.__qualname__}*.nbi")) for loop in loops
-    )
+    return all(_is_compiled(loop) for loop in (relaxation.find_mismatches, relaxation.relax, classification.classify))
+
+
+def _is_compiled(loop: Any) -> bool:
+    """Whether a loop is in memory, or in numba's cache and there younger than its source."""
+    if loop.signatures:
+        return True
+    source = Path(loop.py_func.__code__.co_filename)
+    indices = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")
+    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)
