@@ -15,6 +15,7 @@ import numpy as np
 from perimetry.metrics.compiling import loop
 from perimetry.metrics.relaxation import MARGIN, number_of, number_places
 from perimetry.metrics.runs import join, root, run_at
+from perimetry.metrics.windows import WIDEST, is_joined
 
 CASES = 8
 RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # clockwise
@@ -83,7 +84,7 @@ def _distinct_roots(parents, runs, count):
 
 
 @loop
-def classify(state, stride, width, first, hints, bounds, parents, places, radius, cases):
+def classify(state, stride, width, first, hints, bits, bounds, parents, places, radius, cases):
     """The case of each place (see above), on the runs and components of the whole warped image.
 
     radius: of the window; below 1 the window is the whole image, outside of which nothing counts as background.
@@ -94,6 +95,7 @@ def classify(state, stride, width, first, hints, bounds, parents, places, radius
     else:
         reach, room = radius, min((2 * radius + 1) * (radius + 2), first[-1] + 2)
     starts, ends, window = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    masks, filled = np.empty(2 * WIDEST + 1, np.uint64), np.empty(2 * WIDEST + 1, np.uint64)
     labels = np.empty(4, np.int64)
     for index in range(places.size):
         place = places[index]
@@ -130,7 +132,9 @@ def classify(state, stride, width, first, hints, bounds, parents, places, radius
             cases[index] = 6 if value else 2
         else:
             parts = stretches
-            if stretches > 1:
+            if stretches > 1 and 1 <= radius <= WIDEST:
+                parts = 1 if is_joined(bits, row, column, radius, masks, filled) else 2
+            elif stretches > 1:
                 parts = parts_in_window(first, hints, bounds, row, column, reach, width, starts, ends, window)
             # Outside of the image is background for a window; an image without window has only its own pixels.
             edge = radius >= 1 and (row == 0 or column == 0 or row == height - 1 or column == width - 1)

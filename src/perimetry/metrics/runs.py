@@ -18,11 +18,13 @@ def find_runs(words, stride, height, width, bounds):
     """List the runs of a state whose bytes are 0 or 1, given as 64-bit words.
 
     bounds: room for two numbers per run; a row has at most (width + 1) // 2 runs. Returns the first run of each row,
-    and for each row and block of 64 columns the first run that ends after the block's start.
+    for each row and block of 64 columns the first run that ends after the block's start, and the rows as words of 64
+    columns, with a word of zeros on either side.
     """
     first = np.zeros(height + 1, np.int32)
     blocks = width // 64 + 1  # the byte after the last pixel is zero, and ends a run
     hints = np.empty((height, blocks), np.int32)
+    bits = np.zeros((height, blocks + 2), np.uint64)
     count = 0
     per_row = stride // 8
     for row in range(height):
@@ -33,6 +35,7 @@ def find_runs(words, stride, height, width, bounds):
             value = np.uint64(0)
             for word in range(min(8, width // 8 + 1 - 8 * block)):
                 value |= gathered(words[start + 8 * block + word]) << np.uint64(8 * word)
+            bits[row, block + 1] = value
             changes = value ^ (value << np.uint64(1)) ^ last
             last = value >> np.uint64(63)
             while changes:
@@ -40,7 +43,7 @@ def find_runs(words, stride, height, width, bounds):
                 count += 1
                 changes = without_lowest(changes)
         first[row + 1] = count // 2
-    return first, hints
+    return first, hints, bits
 
 
 @inlined

@@ -133,11 +133,11 @@ def classify(found: Warp, *, radius: int = ISBI_RADIUS) -> Mismatches:
     state = _state_of(found.warped, stride)
     places = ((found.places[:, 0] + 1) * stride + found.places[:, 1] + MARGIN).astype(np.int32)
     bounds = np.empty((width + 1) // 2 * 2 * height, np.int32)
-    first, hints = runs.find_runs(state[: (height + 2) * stride].view(np.uint64), stride, height, width, bounds)
+    first, hints, bits = runs.find_runs(state[: (height + 2) * stride].view(np.uint64), stride, height, width, bounds)
     cases = np.empty(len(places), np.uint8)
     reach = radius if 1 <= radius <= min(width, height) else 0
     parents = runs.join_runs(first, bounds)
-    classification.classify(state, stride, width, first, hints, bounds, parents, places, reach, cases)
+    classification.classify(state, stride, width, first, hints, bits, bounds, parents, places, reach, cases)
     groups = classification.count_groups(state, stride, places, cases, np.array(classification.BY_CORNERS))
     return Mismatches(found.places, CLASS_OF_CASE[cases], _counts(np.bincount(cases, minlength=8)), _counts(groups))
 
