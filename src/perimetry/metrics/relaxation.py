@@ -49,7 +49,7 @@ def find_mismatches(label, proposal, limit, mask, state, stride, places, columns
             states[column] = source
             differs[column] = source ^ np.uint8(targets[column] > limit)
         for column in range(width):
-            plausible += np.uint8(targets[column] >= LOWEST) & np.uint8(targets[column] <= HIGHEST)
+            plausible += (targets[column] >= LOWEST) & (targets[column] <= HIGHEST)
         if mask.size:
             allowed = mask[row]
             for column in range(width):
