@@ -21,7 +21,8 @@ class BoxTruth:
     """The objects of one image.
 
     boxes_xyxy: (K, 4), x1 y1 x2 y2 with x2 >= x1 and y2 >= y1; labels: one class (name or number) per box;
-    difficult: per box, whether it counts neither as found nor as missed (VOC's `difficult`, COCO's `iscrowd`).
+    difficult: per box, whether it counts neither as found nor as missed (VOC's `difficult`, COCO's `iscrowd`);
+    areas: per box, the object's own area in pixels, by which COCO calls it small or large; by default the box's.
 
     >>> BoxTruth([[48, 240, 195, 371]], ["dog"]).difficult
     array([False])
@@ -30,12 +31,20 @@ class BoxTruth:
     boxes_xyxy: Any
     labels: Any
     difficult: Any = None
+    areas: Any = None
 
     def __post_init__(self) -> None:
         boxes = as_boxes(self.boxes_xyxy, "true boxes")
         difficult = np.zeros(len(boxes)) if self.difficult is None else as_array(self.difficult, "difficult")
         if difficult.shape != (len(boxes),) or not np.isin(difficult, (0, 1)).all():
             raise InputError(f"expected difficult as {len(boxes)} truth values, one per box, got {self.difficult!r}")
+        if self.areas is None:
+            areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        else:
+            areas = as_array(self.areas, "areas").astype(np.float64)
+        if areas.shape != (len(boxes),) or (areas < 0).any():
+            raise InputError(f"expected {len(boxes)} areas from 0, one per box, got {self.areas!r}")
+        object.__setattr__(self, "areas", areas)
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "labels", _as_classes(self.labels, len(boxes), "true boxes"))
         object.__setattr__(self, "difficult", difficult.astype(bool))
@@ -107,7 +116,8 @@ def overlaps(boxes: Floats, others: Floats, *, pixels: int = 0) -> Floats:
     shared = np.clip(high - low + pixels, 0, None).prod(axis=2)
     areas = [(each[:, 2:] - each[:, :2] + pixels).prod(axis=1) for each in (boxes, others)]
     union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
 
 
 def check_known(labels: Sequence[Label], classes: Sequence[Label], name: str) -> None:

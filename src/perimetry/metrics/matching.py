@@ -19,8 +19,8 @@ class Matching:
     """What each detection of an image is, in the order given, and which objects were missed.
 
     kinds: "true"; or false: "duplicate" (its object has been found by a higher score), "badly_localised" (it overlaps
-    an object of its class, but not enough), "background" (it hardly overlaps any of its class); or "ignored" (its object
-    is difficult).
+    an object of its class, but not enough), "background" (it hardly overlaps any of its class); or "ignored" (its
+    object is difficult).
     nearest: the index of the true box of its class that it overlaps most, None where there is none; ious: how much.
     missed: the indices of true boxes that are not difficult and that nothing found.
     """
@@ -47,8 +47,8 @@ def match_boxes(
     """Match one image's detections with its objects as the VOC devkit does (VOCevaldet.m).
 
     Class by class, from the highest score down (ties in the order given), a detection is held against the true box
-    that it overlaps most (ties: the first), whether that has been found already or not. From an overlap of `iou` on it is
-    true, the first time; a duplicate later; ignored where the box is difficult. Coordinates are the first and last
+    that it overlaps most (ties: the first), whether that has been found already or not. From an overlap of `iou` on it
+    is true, the first time; a duplicate later; ignored where the box is difficult. Coordinates are the first and last
     pixel, so that widths are x2 - x1 + 1. Of the false ones, those that overlap by at least `background_iou` are badly
     localised and the rest is background (0.1 as Hoiem et al. 2012); other classes' objects are not looked at.
 

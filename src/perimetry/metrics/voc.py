@@ -190,7 +190,7 @@ def classes_of(truth: Mapping[str, BoxTruth], classes: Iterable[Label] | None) -
     """The classes given, or those of the truth in order."""
     if classes is not None:
         return tuple(classes)
-    return tuple(sorted({label for objects in truth.values() for label in objects.labels}, key=lambda at: (str(at), 0)))
+    return tuple(sorted({label for objects in truth.values() for label in objects.labels}, key=str))
 
 
 def check_images(truth: Mapping[str, BoxTruth], predicted: Mapping[str, object]) -> None:
