@@ -17,6 +17,8 @@ Given = Tensor | npt.NDArray[Any]
 HOST_PIECE = 1 << 16  # elements: a piece, its codes and its counts fit in the second-level cache
 DEVICE_PIECE = 1 << 24  # an accelerator wants long pieces
 
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # which torch stores, and hardly computes with
+
 
 def as_labels(given: Any, name: str) -> Given:
     """Labels as an array or tensor of whole numbers, of any shape, without a copy.
@@ -91,13 +93,14 @@ def _size(array: Given) -> int:
 
 
 def tensor_of(piece: Given) -> Tensor:
-    """A piece as a tensor; copied where torch cannot share it (read-only, or an unsigned type that torch lacks)."""
+    """A piece as a tensor; copied where torch cannot share it (read-only, a reversed view, wide unsigned types)."""
     if isinstance(piece, Tensor):
-        return piece
+        return piece.long() if piece.dtype in UNSIGNED else piece
     if piece.dtype.kind == "u" and piece.dtype.itemsize > 1:
         if piece.dtype.itemsize == 8 and piece.size and piece.max() > np.iinfo(np.int64).max:
             raise InputError(f"a label of {piece.max()} is larger than any that can be counted")
         return torch.from_numpy(piece.astype(np.int64))
     if not piece.dtype.isnative or piece.dtype == np.longdouble:
         return torch.from_numpy(piece.astype(np.float64 if piece.dtype.kind == "f" else np.int64))
-    return torch.from_numpy(piece if piece.flags.writeable else piece.copy())
+    shared = piece.flags.writeable and piece.flags.c_contiguous
+    return torch.from_numpy(piece if shared else piece.copy())

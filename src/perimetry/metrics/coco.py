@@ -15,8 +15,7 @@ from perimetry.metrics.unavailable import Score, Unavailable
 from perimetry.metrics.voc import NOTHING, check_images, check_new, classes_of
 
 # In the evaluator's order.
-AVERAGES = ("coco_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-AVERAGES += ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
+AVERAGES = tuple("coco_ap ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar100 ar_small ar_medium ar_large".split())
 
 
 @dataclass(frozen=True, slots=True)

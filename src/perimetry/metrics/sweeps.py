@@ -160,6 +160,7 @@ def _checked(truth: Any, scores: Any, ignore: int | None) -> Iterator[tuple[Tens
     """(which are positive, scores as floats, which are kept or None for all) for each piece."""
     true, given = as_labels(truth, "truth"), as_scores(scores, "scores")
     same_shape(true, given, "scores")
+    seen = 0
     for labels, values in pieces(true, given):
         if not values.is_floating_point():
             values = values.double()
@@ -182,7 +183,9 @@ def _checked(truth: Any, scores: Any, ignore: int | None) -> Iterator[tuple[Tens
         if kept is not None:
             counted = counted & kept
         if bool(values.sum().isnan()) and bool(values.isnan().any()):
-            raise InputError(f"scores hold NaN ({int(values.isnan().sum())} in one piece of {len(values)}); clean them")
+            first = seen + int(values.isnan().nonzero()[0])
+            raise InputError(f"scores hold NaN, first as element {first} in reading order; clean them first")
+        seen += len(values)
         yield counted, values, kept
 
 
