@@ -19,6 +19,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _H
 
 # ruff: noqa: E402  the imports must come after
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -143,10 +144,8 @@ def peak_mib() -> float:
 
 def forget_peak() -> None:
     """Begin the mark again from what is resident now, where Linux lets one."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def one(task: str, subject: str, elements: int, repeats: int, threads: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import perimetry
+import perimetry.metrics
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "perimetry"
@@ -108,6 +109,11 @@ def test_the_public_names_are_these():
 def test_every_public_name_is_there_and_documented(name):
     value = getattr(perimetry, name)
     assert name == "__version__" or value.__doc__
+
+
+@pytest.mark.parametrize("name", perimetry.metrics.__all__)
+def test_every_score_is_there_and_documented(name):
+    assert getattr(perimetry.metrics, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():

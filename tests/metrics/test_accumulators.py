@@ -1,9 +1,11 @@
 """Accumulators agree with their functions, whatever the split and the order of merging, and across processes."""
 
+import itertools
 import pickle
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +94,7 @@ def test_any_split_and_any_order_of_merging_gives_what_the_function_gives(kind, 
     truth, told = samples(np.random.default_rng(seed), 60)
     ends = [0, *sorted(cuts), 60]
     parts = []
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in itertools.pairwise(ends):
         part = build()
         part.update(truth[start:end], told[start:end])
         parts.append(pickle.loads(pickle.dumps(part)))  # as one that comes from another process
@@ -105,6 +107,16 @@ def test_any_split_and_any_order_of_merging_gives_what_the_function_gives(kind, 
     whole.merge(parts[0])
     assert whole.compute() == expected
     assert whole.compute() == expected, "computing changes nothing"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_on_a_device_score_as_arrays_do(kind):
+    build, samples, function = KINDS[kind]
+    truth, told = samples(np.random.default_rng(0), 200_000)
+    on_device = build()
+    on_device.update(torch.tensor(truth).cuda(), torch.tensor(told).cuda())
+    assert on_device.compute() == function(truth, told)
 
 
 def boxes(generator, count):

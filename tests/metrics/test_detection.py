@@ -139,9 +139,7 @@ def test_average_precision_is_the_devkits(seed, ties, iou):
 
 def test_three_of_ten_objects_reach_a_recall_of_three_tenths():
     objects = [[20 * at, 0, 20 * at + 9, 9] for at in range(10)]
-    seen = voc_scores(
-        {"a": BoxTruth(objects, [1] * 10)}, {"a": BoxPrediction(objects[:3], [0.9, 0.8, 0.7], [1] * 3)}
-    )
+    seen = voc_scores({"a": BoxTruth(objects, [1] * 10)}, {"a": BoxPrediction(objects[:3], [0.9, 0.8, 0.7], [1] * 3)})
     assert seen.voc07_ap[1] == 4 / 11  # at 0, 0.1, 0.2 and 0.3; the sum of three tenths in floats exceeds 3 / 10
     assert_allclose(seen.voc_ap[1], 0.3)
 
@@ -195,7 +193,9 @@ def test_real_objects_score_one_against_themselves(data):
     truth = {}
     for file in sorted((data / "voc_sample3" / "Annotations").glob("*.xml")):
         objects = ElementTree.parse(file).getroot().findall("object")
-        boxes = [[float(each.findtext(f"bndbox/{end}")) for end in ("xmin", "ymin", "xmax", "ymax")] for each in objects]
+        boxes = [
+            [float(each.findtext(f"bndbox/{end}")) for end in ("xmin", "ymin", "xmax", "ymax")] for each in objects
+        ]
         difficult = [int(each.findtext("difficult") or 0) for each in objects]
         truth[file.stem] = BoxTruth(boxes, [each.findtext("name") for each in objects], difficult)
     told = {name: BoxPrediction(each.boxes_xyxy, np.ones(len(each)), each.labels) for name, each in truth.items()}
@@ -259,7 +259,9 @@ def test_cocos_numbers_are_those_of_pycocotools(seed):
     truth, predicted = scene(seed, images=20, ties=seed % 2 == 1)
     classes = ["cat", "dog", "hen"]
     seen = coco_scores(truth, predicted, classes=classes)
-    names = "coco_ap ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar100 ar_small ar_medium ar_large".split()
+    # pycocotools tells its numbers in this order.
+    names = ["coco_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
+    names += ["ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
     for name, expected in zip(names, pycoco(truth, predicted, classes), strict=True):
         found = getattr(seen, name)
         assert (-1 if isinstance(found, Unavailable) else found) == pytest.approx(expected, abs=1e-12), name
@@ -338,7 +340,7 @@ CAT = {"a": BoxTruth([[0, 0, 9, 9]], ["cat"])}
         (lambda: BoxPrediction([[0, 0, 9, 9]], [math.nan], ["cat"]), InputError, "scores holds NaN"),
         (lambda: BoxPrediction([[0, 0, 9, 9]], [0.1, 0.2], ["cat"]), ShapeError, "expected 1 scores"),
         (lambda: match_boxes(CAT["a"], BoxPrediction([], [], []), iou=0), InputError, "iou > 0"),
-        (lambda: voc_scores(CAT, {"b": BoxPrediction([], [], [])}), InputError, "1 images that the truth does not know"),
+        (lambda: voc_scores(CAT, {"b": BoxPrediction([], [], [])}), InputError, "1 images that the truth"),
         (
             lambda: voc_scores(CAT, {"a": BoxPrediction([[0, 0, 9, 9]], [1], ["cow"])}),
             InputError,

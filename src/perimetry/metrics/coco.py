@@ -15,7 +15,8 @@ from perimetry.metrics.unavailable import Score, Unavailable
 from perimetry.metrics.voc import NOTHING, check_images, check_new, classes_of
 
 # In the evaluator's order.
-AVERAGES = tuple("coco_ap ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar100 ar_small ar_medium ar_large".split())
+PRECISIONS = ("coco_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+RECALLS = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class CocoAccumulator:
     def compute(self) -> CocoScores:
         """Evaluate all images."""
         evaluator = _evaluator(self.classes, sorted(self._seen.items()))
-        averages = {name: _score(value) for name, value in zip(AVERAGES, evaluator.stats[:12], strict=True)}
+        averages = {name: _score(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)}
         # (overlaps, recalls, classes, areas, limits of detections): all areas, and the last limit.
         precision = evaluator.eval["precision"].reshape(10, 101, len(self.classes), 4, 3)[:, :, :, 0, 2]
         each = [_score(precision[:, :, at].mean()) for at in range(len(self.classes))]
