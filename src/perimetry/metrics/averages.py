@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from perimetry.errors import InputError, UnknownNameError
 from perimetry.metrics.decisions import Decisions
@@ -14,7 +14,7 @@ from perimetry.metrics.unavailable import Score, Unavailable
 Rate = Literal[
     "tpr", "recall", "fpr", "tnr", "fnr", "precision", "npv", "accuracy", "balanced_accuracy", "f1", "iou", "mcc"
 ]
-RATES: tuple[Rate, ...] = Rate.__args__  # type: ignore[attr-defined]  # the names, at run time
+RATES: tuple[Rate, ...] = get_args(Rate)
 
 
 @dataclass(frozen=True, slots=True)

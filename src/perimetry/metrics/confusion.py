@@ -60,13 +60,13 @@ class ConfusionMatrix:
     @property
     def per_class(self) -> ClassDecisions:
         """Each class against all others."""
-        return ClassDecisions(tuple(self.of_class(index) for index in range(self.classes)))
+        right, true, predicted = self.counts.diagonal(), self.counts.sum(axis=1), self.counts.sum(axis=0)
+        columns = (right, predicted - right, self.total - true - predicted + right, true - right)
+        return ClassDecisions(tuple(Decisions(*each) for each in np.stack(columns, axis=1).tolist()))
 
     def of_class(self, index: int) -> Decisions:
         """One class against all others."""
-        tp = int(self.counts[index, index])
-        predicted, true = int(self.counts[:, index].sum()), int(self.counts[index].sum())
-        return Decisions(tp=tp, fp=predicted - tp, tn=self.total - predicted - true + tp, fn=true - tp)
+        return self.per_class[index]
 
 
 class ConfusionAccumulator:

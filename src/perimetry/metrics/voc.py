@@ -137,26 +137,16 @@ class VocAccumulator:
     def compute(self) -> VocScores:
         """Rank the detections of all images, class by class."""
         images = sorted(self._seen.items())
-        curves = {label: self._curve(label, [seen for _, seen in images]) for label in self.classes}
+        positives = dict.fromkeys(self.classes, 0)
+        ranked: dict[Label, list[tuple[float, bool]]] = {label: [] for label in self.classes}
+        for _, (truth, predicted, matching) in images:
+            for label, difficult in zip(truth.labels, truth.difficult, strict=True):
+                positives[label] += not difficult
+            for label, score, kind in zip(predicted.labels, predicted.scores.tolist(), matching.kinds, strict=True):
+                if kind != "ignored":
+                    ranked[label].append((score, kind == "true"))
+        curves = {label: _curve(ranked[label], positives[label]) for label in self.classes}
         return VocScores(curves, {image: matching for image, (_, _, matching) in images})
-
-    def _curve(self, label: Label, images: Sequence[tuple[BoxTruth, BoxPrediction, Matching]]) -> DetectionCurve:
-        positives = 0
-        scores: list[float] = []
-        right: list[bool] = []
-        for truth, predicted, matching in images:
-            positives += sum(
-                own == label and not difficult for own, difficult in zip(truth.labels, truth.difficult, strict=True)
-            )
-            for own, score, kind in zip(predicted.labels, predicted.scores, matching.kinds, strict=True):
-                if own == label and kind != "ignored":
-                    scores.append(float(score))
-                    right.append(kind == "true")
-        order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-        true = np.asarray(right, dtype=np.int64)[order]
-        return DetectionCurve(
-            np.asarray(scores, dtype=np.float64)[order], true.cumsum(), (1 - true).cumsum(), positives
-        )
 
 
 def voc_scores(
@@ -207,3 +197,11 @@ def check_new(images: Iterable[str], seen: Mapping[str, object]) -> None:
     for image in images:
         if image in seen:
             raise InputError(f"the image {image!r} was counted before; give each image once, under its own name")
+
+
+def _curve(detections: Sequence[tuple[float, bool]], positives: int) -> DetectionCurve:
+    """The curve of (score, whether it is true), given in the order that breaks ties."""
+    ranked = sorted(detections, key=lambda each: -each[0])
+    scores = np.array([score for score, _ in ranked], dtype=np.float64)
+    true = np.array([right for _, right in ranked], dtype=np.int64)
+    return DetectionCurve(scores, true.cumsum(), (1 - true).cumsum(), positives)
