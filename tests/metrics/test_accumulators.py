@@ -128,11 +128,14 @@ def detections(seed, images=8):
     generator = np.random.default_rng(seed)
     truth, told = {}, {}
     for image in range(images):
-        inside, found = generator.integers(0, 4), generator.integers(0, 6)
+        inside, added = generator.integers(0, 4), generator.integers(0, 3)
         names = generator.choice(["cat", "dog"], 10)
-        truth[f"{image}"] = BoxTruth(boxes(generator, inside), names[:inside], generator.random(inside) < 0.3)
-        scores = np.round(generator.random(found), 1)  # many ties
-        told[f"{image}"] = BoxPrediction(boxes(generator, found), scores, names[:found])
+        objects = boxes(generator, inside)
+        truth[f"{image}"] = BoxTruth(objects, names[:inside], generator.random(inside) < 0.3)
+        # Right and wrong boxes of few different scores: their order among equals decides the average precision.
+        found = np.concatenate([objects, boxes(generator, added)])
+        scores = generator.integers(1, 3, len(found)) / 2
+        told[f"{image}"] = BoxPrediction(found, scores, names[: len(found)])
     return truth, told
 
 

@@ -43,6 +43,13 @@ def test_a_sweep_of_anything_decides_as_counting_does(pairs):
         assert seen.at(threshold) == decided(truth, scores, threshold)
 
 
+@pytest.mark.parametrize("scores", [[-0.0, 0.0], [0.0, -0.0]])
+def test_both_zeros_are_one_threshold_of_no_sign(scores):
+    seen = threshold_sweep([0, 1], scores)
+    assert seen.thresholds.tolist() == [0]
+    assert not np.signbit(seen.thresholds[0])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("steps", [None, 16])
 def test_areas_and_curves_are_scikit_learns(dtype, steps):
