@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from perimetry.maps.tile_rules import Operand, Step
 
 _UNFOLDED = 1 << 19  # numbers that are unfolded at once: 2 MiB of float32
+_FEWEST_ROWS = 256  # of a product, for which the weights are read once
 _FILTERED = 1 << 15  # tiles times channels that are filtered at once, so that they stay in the cache
 _WORTHWHILE = 0.8  # of the multiplications: beyond, small windows leave too much of the tiles unused
 _FEWEST_CHANNELS = 32  # below, transforming costs more than it saves
@@ -92,6 +93,8 @@ def runner(
         return _by_blocks(form)
     if all(isinstance(read, Each) for read in operands[0].reads):
         return _pointwise(form, constant)
+    if tuple(weight.shape[2:]) == (1, 1) and padding == (0, 0):
+        return _picked(form, constant)
     return _by_filtering(form) if way == "fastest" and _is_filtered(arguments) else _unfolded(form)
 
 
@@ -106,7 +109,7 @@ def scratch_bytes(arguments: Mapping[str, Any], way: Way) -> int:
     weight = arguments["weight"]
     outputs, inputs = weight.shape[:2]
     item = weight.bytes // math.prod(weight.shape)
-    unfolded = max(_UNFOLDED, inputs * math.prod(weight.shape[2:]))
+    unfolded = max(_UNFOLDED, _FEWEST_ROWS * inputs * math.prod(weight.shape[2:]))
     if way == "smallest" or not _is_filtered(arguments):
         return int(4 * unfolded * item) if arguments["groups"] > 1 else int(unfolded * item)
     together = _tiles_at_once(inputs, outputs)
@@ -129,8 +132,27 @@ def _pointwise(form: _Convolution, constant: Callable[[Step], torch.Tensor | Non
 
     def run(step: Step) -> torch.Tensor:
         table = step.tiles[0].within(step.windows, step.base, form.source.value)
-        matrix, bias = form.weights(step)[:, :, 0, 0].t(), constant(step)
-        return table @ matrix if bias is None else torch.addmm(bias, table, matrix)
+        return _product(table, form.weights(step), constant(step))
+
+    return run
+
+
+def _product(table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Each row times a 1x1 kernel, plus the bias (afterwards: a product that begins with it first copies it)."""
+    made = table @ weight[:, :, 0, 0].t()
+    return made if bias is None else made.add_(bias)
+
+
+def _picked(form: _Convolution, constant: Callable[[Step], torch.Tensor | None]) -> Runner:
+    """A 1x1 convolution with a stride: every output that changes reads one input that did."""
+
+    def run(step: Step) -> torch.Tensor:
+        tile, windows = step.tiles[0], step.windows
+        rows, columns = windows.rows * form.stride[0], windows.columns * form.stride[1]
+        index = tile.windows.index(windows.patches, rows, columns)
+        assert (index >= 0).all(), "what reads nothing that changed does not change"
+        table = tile.table.index_select(0, as_index(index, tile.table))
+        return _product(table, form.weights(step), constant(step))
 
     return run
 
@@ -163,7 +185,7 @@ def _add_unfolded(
     windows, tile = step.windows, step.tiles[0]
     change = tile.change(step.base, source.value)
     nothing = len(change) - 1
-    at_once = max(1, _UNFOLDED // matrix.shape[0])
+    at_once = max(_FEWEST_ROWS, _UNFOLDED // matrix.shape[0])
     for first in range(0, len(which), at_once):
         part = which[first : first + at_once]
         down, across = tables[0][windows.rows[part]], tables[1][windows.columns[part]]
