@@ -14,8 +14,7 @@ import torch
 
 from perimetry.maps.plan import Plan, Reached
 from perimetry.maps.program import constants, needs
-from perimetry.maps.tile_convolution import Scratch
-from perimetry.maps.tile_rules import Step, TileRule
+from perimetry.maps.steps import Scratch, Step, TileRule
 from perimetry.maps.tiles import Tile, Unchanged, Windows, as_index
 from perimetry.maps.wide import Wide
 

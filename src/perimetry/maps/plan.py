@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from perimetry.maps.program import Program, program
 from perimetry.maps.replay import ancestors
+from perimetry.maps.steps import TileRule
 from perimetry.maps.tile_convolution import Way
-from perimetry.maps.tile_rules import TileRule, tile_rule
+from perimetry.maps.tile_rules import tile_rule
 from perimetry.maps.tiles import Frame, Ints
 from perimetry.records import Network, Node
 from perimetry.rules import Each, Window

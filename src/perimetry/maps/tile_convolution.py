@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,13 +18,11 @@ import torch
 from perimetry.maps import winograd
 from perimetry.maps.covers import Cover
 from perimetry.maps.program import Program
+from perimetry.maps.steps import Operand, Run, Step
 from perimetry.maps.tiles import Frame, Ints, as_index
 from perimetry.records import Node
 from perimetry.rules import Each
 from perimetry.rules.relations import read_table
-
-if TYPE_CHECKING:
-    from perimetry.maps.tile_rules import Operand, Step
 
 _UNFOLDED = 1 << 19  # numbers that are unfolded at once: 2 MiB of float32
 _FEWEST_ROWS = 256  # of a product, for which the weights are read once
@@ -32,7 +30,6 @@ _FILTERED = 1 << 15  # tiles times channels that are filtered at once, so that t
 _WORTHWHILE = 0.8  # of the multiplications: beyond, small windows leave too much of the tiles unused
 _FEWEST_CHANNELS = 32  # below, transforming costs more than it saves
 
-Runner = Callable[["Step"], torch.Tensor]
 Way = Literal["fastest", "smallest"]  # with filters transformed for it, four times as large, or with those there are
 
 
@@ -49,23 +46,9 @@ class _Convolution:
     dilation: tuple[int, int]
 
 
-class Scratch:
-    """Memory that operators use one after the other; keeping it saves the kernel from handing out pages again."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, torch.dtype, torch.device], torch.Tensor] = {}
-
-    def take(self, name: str, count: int, like: torch.Tensor) -> torch.Tensor:
-        """That many numbers of the kind of another tensor; their contents are anything."""
-        key = name, like.dtype, like.device
-        if key not in self._buffers or self._buffers[key].numel() < count:
-            self._buffers[key] = like.new_empty(count)
-        return self._buffers[key][:count]
-
-
 def runner(
     ready: Program, node: Node, arguments: Mapping[str, Any], operands: Sequence[Operand], frame: Frame, way: Way
-) -> Runner | None:
+) -> Run | None:
     """How a convolution of a map by fixed weights runs on windows; None for any other."""
     network, fold = ready.network, ready.folds.get(node.index)
     weight, bias = arguments["weight"], arguments["bias"]
@@ -127,7 +110,7 @@ def _is_filtered(arguments: Mapping[str, Any]) -> bool:
     return dense and tuple(weight.shape[2:]) == (3, 3) and tuple(arguments["stride"]) == (1, 1)
 
 
-def _pointwise(form: _Convolution, constant: Callable[[Step], torch.Tensor | None]) -> Runner:
+def _pointwise(form: _Convolution, constant: Callable[[Step], torch.Tensor | None]) -> Run:
     """A 1x1 convolution: a product of the table and the weights."""
 
     def run(step: Step) -> torch.Tensor:
@@ -143,7 +126,7 @@ def _product(table: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     return made if bias is None else made.add_(bias)
 
 
-def _picked(form: _Convolution, constant: Callable[[Step], torch.Tensor | None]) -> Runner:
+def _picked(form: _Convolution, constant: Callable[[Step], torch.Tensor | None]) -> Run:
     """A 1x1 convolution with a stride: every output that changes reads one input that did."""
 
     def run(step: Step) -> torch.Tensor:
@@ -157,7 +140,7 @@ def _picked(form: _Convolution, constant: Callable[[Step], torch.Tensor | None])
     return run
 
 
-def _unfolded(form: _Convolution) -> Runner:
+def _unfolded(form: _Convolution) -> Run:
     """Each output's inputs side by side in one row (im2col), then one matrix product."""
     extents = zip(form.source.reads, form.source.frame.extents, form.frame.extents, strict=True)
     tables = [
@@ -202,7 +185,7 @@ def _add_unfolded(
             made.index_add_(0, as_index(part, made), product @ matrix)
 
 
-def _transposed(form: _Convolution) -> Runner:
+def _transposed(form: _Convolution) -> Run:
     """A transposed convolution: outputs of one phase of the stride read the same taps, so each phase is a product.
 
     Output o reads input i where o = i * stride - padding + dilation * tap.
@@ -238,7 +221,7 @@ def _phase(form: _Convolution, axis: int, phase: int, kernel: int) -> tuple[list
     return taps, np.where((table >= 0) & (table < inputs), table, -1)
 
 
-def _by_filtering(form: _Convolution) -> Runner:
+def _by_filtering(form: _Convolution) -> Run:
     """A dense 3x3 convolution with stride 1, by Winograd's filtering of 4x4 outputs at a time."""
     prepared: list[torch.Tensor] = []
     directly = _unfolded(form)
@@ -274,7 +257,7 @@ def _by_filtering(form: _Convolution) -> Runner:
     return run
 
 
-def _by_blocks(form: _Convolution) -> Runner:
+def _by_blocks(form: _Convolution) -> Run:
     """A grouped convolution: blocks of outputs of one size, which the library's own convolution is given."""
 
     def run(step: Step) -> torch.Tensor:

@@ -7,27 +7,22 @@ values. What only moves elements (crops, padding, nearest neighbours) takes the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from perimetry.maps.steps import Operand, Run, Step
 from perimetry.maps.tiles import Frame, Ints, Windows, as_index
 from perimetry.rules import Each
 from perimetry.rules.relations import read_table
 
-if TYPE_CHECKING:
-    from perimetry.maps.tile_rules import Operand, Step
-
-Runner = Callable[["Step"], torch.Tensor]
 Weights = npt.NDArray[np.float64]
 
 
-def runner(
-    op: str, arguments: Mapping[str, Any], operands: Sequence[Operand], output: int, frame: Frame
-) -> Runner | None:
+def runner(op: str, arguments: Mapping[str, Any], operands: Sequence[Operand], output: int, frame: Frame) -> Run | None:
     """How a pooling or interpolation of one map runs on windows; None for any other operator."""
     if len(operands) != 1 or len(frame.dims) != 2:
         return None
@@ -97,7 +92,7 @@ def _between(arguments: Mapping[str, Any], axis: int, inputs: int, outputs: int)
     return np.stack((low, np.minimum(low + 1, inputs - 1)), axis=1), np.stack((1 - share, share), axis=1)
 
 
-def _weighted(source: Operand, output: int, tables: Sequence[Ints], weights: Sequence[Weights]) -> Runner:
+def _weighted(source: Operand, output: int, tables: Sequence[Ints], weights: Sequence[Weights]) -> Run:
     """A weighted sum of inputs, whose weights are a product of one for the row and one for the column."""
 
     def run(step: Step) -> torch.Tensor:
@@ -118,7 +113,7 @@ def _weighted(source: Operand, output: int, tables: Sequence[Ints], weights: Seq
     return run
 
 
-def _maximum(source: Operand, frame: Frame) -> Runner:
+def _maximum(source: Operand, frame: Frame) -> Run:
     """The largest of the inputs that each output reads."""
     tables = _read_tables(source, frame)
 
@@ -162,7 +157,7 @@ def _around(windows: Windows, tables: Sequence[Ints]) -> Windows:
     return Windows.between(spans[0], spans[1])
 
 
-def moves(source: Operand, output: int) -> Runner:
+def moves(source: Operand, output: int) -> Run:
     """An operator whose every output is one of its inputs, or a constant."""
 
     def run(step: Step) -> torch.Tensor:

@@ -7,8 +7,7 @@ interpolation) act on the change alone and add it to the unchanged output. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,52 +15,12 @@ import torch
 from perimetry.maps import tile_convolution, tile_pooling
 from perimetry.maps.program import Program, needs, without_writing
 from perimetry.maps.replay import given
-from perimetry.maps.tiles import Frame, Tile, Unchanged, Windows
+from perimetry.maps.steps import Operand, Run, Step, TileRule
+from perimetry.maps.tiles import Frame
 from perimetry.records import Network, Node, Value
 from perimetry.rules import Axes, Each, Relation, Window
 from perimetry.tracing.calls import call_of, reads_of
 from perimetry.tracing.operators import describe
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A map that an operator reads: how its rows and columns are read, and where it keeps them."""
-
-    value: int
-    reads: tuple[Each | Window, Each | Window]
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operator to be run on a batch.
-
-    tiles: of its operands; windows: of its output; scratch: room that operators share; spare: True where nobody reads
-    the first operand afterwards, so that its memory may be written.
-    """
-
-    tiles: Sequence[Tile]
-    windows: Windows
-    base: Unchanged
-    scratch: tile_convolution.Scratch
-    spare: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TileRule:
-    """How a node runs on windows: the value it makes, where that keeps its positions, and what it reads.
-
-    run: makes the table of the output's windows. kept: bytes of filters that it lays out anew and
-    keeps. scratch: bytes of room that it needs while it runs, whatever the batch.
-    """
-
-    output: int
-    frame: Frame
-    operands: tuple[Operand, ...]
-    run: Callable[[Step], torch.Tensor]
-    kept: int = 0
-    scratch: int = 0
-
 
 # Position by position along rows and columns, whatever else they do, and for any extent.
 _ANY_EXTENT = frozenset(
@@ -173,9 +132,7 @@ def _view(network: Network, output: int, source: Value, frames: Mapping[int, Fra
     return TileRule(output, made, (Operand(source.index, reads, frame),), lambda step: step.tiles[0].table)
 
 
-def _runner(
-    ready: Program, node: Node, operands: Sequence[Operand], frame: Frame, output: int
-) -> Callable[[Step], torch.Tensor] | None:
+def _runner(ready: Program, node: Node, operands: Sequence[Operand], frame: Frame, output: int) -> Run | None:
     """How an operator makes the table of its output's windows; None where it cannot."""
     network = ready.network
     arguments = call_of(network, node).arguments
@@ -212,9 +169,7 @@ def _extents_are_free(network: Network, node: Node, frame: Frame) -> bool:
     return True
 
 
-def _position_by_position(
-    network: Network, node: Node, operands: Sequence[Operand], frame: Frame
-) -> Callable[[Step], torch.Tensor]:
+def _position_by_position(network: Network, node: Node, operands: Sequence[Operand], frame: Frame) -> Run:
     function = without_writing(node)
     changed = [operand.value for operand in operands]
     shapes = [network.values[index].shape for index in changed]
@@ -245,7 +200,7 @@ def _is_plain_sum(network: Network, node: Node, arguments: Mapping[str, Any], op
     return same and operands[0].frame == operands[1].frame and operands[0].value != operands[1].value
 
 
-def _sum(operands: Sequence[Operand]) -> Callable[[Step], torch.Tensor]:
+def _sum(operands: Sequence[Operand]) -> Run:
     """The sum of two maps, such as a branch and its shortcut, whose windows differ."""
 
     def run(step: Step) -> torch.Tensor:
@@ -274,7 +229,7 @@ def _writing(network: Network, node: Node, changed: Sequence[int]) -> Any | None
     return getattr(packet, overload) if packet is not None and overload in packet.overloads() else None
 
 
-def _product(node: Node, operands: Sequence[Operand]) -> Callable[[Step], torch.Tensor]:
+def _product(node: Node, operands: Sequence[Operand]) -> Run:
     """A matrix product whose rows are the positions."""
     value = operands[0].value
 
