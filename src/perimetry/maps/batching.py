@@ -18,7 +18,7 @@ from perimetry.records import Value
 
 _LARGEST = 512  # more patches make no operator faster
 _LARGEST_FULL = 64  # full maps gain less from large batches
-_ENOUGH = 512 << 20  # bytes: what is larger is fetched from the system page by page again and again
+ENOUGH = 512 << 20  # bytes: what is larger is fetched from the system page by page again and again
 
 Bytes = npt.NDArray[np.floating[Any]]
 
@@ -30,7 +30,7 @@ def batches(plan: Plan, positions: Sequence[tuple[int, int]], memory: int) -> li
     """
     if not positions:
         return []
-    room = max(min(memory, _ENOUGH) - max((rule.scratch for rule in plan.tiles.values()), default=0), 1)
+    room = max(min(memory, ENOUGH) - max((rule.scratch for rule in plan.tiles.values()), default=0), 1)
     held = _held(plan, positions)
     if not plan.windows_only:
         most = float(held.max(initial=0)) + _held_in_full(plan)

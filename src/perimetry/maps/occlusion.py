@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from perimetry.maps.subject import Images, Model
 
-DEFAULT_MEMORY = 1 << 30
 SHARE = 0.1  # of the largest change: what counts as answered to
 Progress = Callable[[int, int], None]
 
@@ -53,7 +52,7 @@ def occlude(
     share: float = SHARE,
     region: tuple[int, int, int, int] | None = None,
     seed: int = 0,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> UnitMap:
@@ -72,8 +71,9 @@ def occlude(
     (change of the vector's own length, signed), "argmax" (1 where the largest element is another one, so that the
     mean is the share of the images where it is). By default "signed" for one element, "l2" for more.
     share: the measured field is where the mean magnitude of the change exceeds this share of its maximum.
-    region: (top, left, bottom, right), end exclusive: patches lie inside. memory: bytes that may be
-    taken besides the model: by the maps of the uncovered image and those of a batch; a note says where they cannot do.
+    region: (top, left, bottom, right), end exclusive: patches lie inside. memory: bytes that may be taken besides the
+    model, by the maps of the uncovered image and those of a batch (a note says where they cannot do); None for as many
+    as run fastest: what has to be kept, and half a GiB for batches.
     checkpoint: a file that partial results are kept in; a run that finds its own continues from it, to the same
     result bit for bit. progress: called with the patches done and their number, over all images.
 

@@ -37,19 +37,20 @@ class WindowRuns:
         grid: Grid,
         fill: Fill,
         target: Target,
-        memory: int,
+        memory: int | None,
     ) -> None:
         self._module, self._grid, self._fill = module, grid, fill
         everywhere = [(i, j) for i in range(len(grid.tops)) for j in range(len(grid.lefts))]
         plan = self._planned(network, target, Crop(0, 0, *image.shape[2:]))
         self.saving = plan.saving(everywhere)
         self._crop, self._target, self._plan = self._cropped(plan, image, target)
-        if batching.kept_bytes(self._plan) > memory / 2:
+        if memory is not None and batching.kept_bytes(self._plan) > memory / 2:
             self._plan = self._planned(self._plan.program.network, self._target, self._crop, "smallest")
         touched = self._plan.touched()
         self.positions = [position for position in everywhere if touched[position]]
         self._kept, self._memory = batching.kept_bytes(self._plan), memory
-        self.batches = batching.batches(self._plan, self.positions, memory - self._kept)
+        room = batching.ENOUGH if memory is None else memory - self._kept
+        self.batches = batching.batches(self._plan, self.positions, room)
         self._wide: Wide | None = None
         if not plan.windows_only and self.positions:
             shape = (len(self.batches[0]), *image.shape[1:])
@@ -122,7 +123,7 @@ class WindowRuns:
         notes, blocking = [], self._plan.first_full_operator()
         if blocking is not None:
             notes.append(f"from {blocking} on, every patch changes the whole map, so full maps were computed there")
-        if self._kept > self._memory:
+        if self._memory is not None and self._kept > self._memory:
             notes.append(
                 f"the maps of the uncovered image and the filters take {self._kept / 2**20:.3g} MiB, more than the "
                 f"{self._memory / 2**20:.3g} MiB that were allowed; a smaller image takes less"
