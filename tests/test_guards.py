@@ -65,9 +65,10 @@ MAY_IMPORT = {
     "images": FACTS,
     "models": FACTS | {"images"},
     "metrics": FACTS,
-    "report": FACTS,
+    "report": FACTS | {"scoring", "metrics"},  # records of results
+    "scoring": FACTS | {"files", "images", "metrics", "report"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
-    "cli": FACTS | {"files", "images", "models", "report", "inspection", "tracing", "maps"},
+    "cli": FACTS | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")

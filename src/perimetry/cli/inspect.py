@@ -58,9 +58,10 @@ def run(words: Sequence[str]) -> int:
     if options.json:
         outputs.write(options.json, listed.to_json())
     if options.csv:
+        from perimetry.report.csv_text import csv_text
         from perimetry.report.views import flat_rows
 
-        outputs.write(options.csv, outputs.csv_text(flat_rows(listed.models)))
+        outputs.write(options.csv, csv_text(flat_rows(listed.models)))
     if options.html:
         outputs.write(options.html, result.to_html())
     for target in (options.json, options.csv, options.html):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from perimetry.errors import InputError
 from perimetry.files import write_whole
-from perimetry.report.numbers import plain
 
 STDOUT = "-"
 
@@ -55,24 +51,3 @@ def write(target: str, text: str) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
         write_whole(target, text.encode("utf-8"))
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    r"""The rows as CSV with a header; texts that a spreadsheet would run as a formula get an apostrophe in front.
-
-    >>> csv_text([{"layer": "=cmd", "start": -3}])
-    "layer,start\r\n'=cmd,-3\r\n"
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="")
-    writer.writeheader()
-    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = plain(value)  # no control characters, which a terminal would obey
-    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
