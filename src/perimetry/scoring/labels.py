@@ -52,9 +52,9 @@ def score_labels(
     truth: columns name and label; several labels as a;b, or as a column of 0 and 1 for each class. predicted: the same,
     or name and score_CLASS for each class: the class of the highest score is told, of equals the first.
     classes: in order, where the truth does not show them all. columns: what the truth calls its two.
-    Of two classes, `positive` (by default the second) is the one of curves. With it, and with several labels, a label is
-    told from the score `threshold` on (0.5; of two classes with two scores: the higher one). ks: of top-k (1 and 5).
-    The rest as of `score_masks`.
+    Of two classes, `positive` (by default the second) is the one of curves. It, and any of several labels, is told from
+    the score `threshold` on (0.5; of two classes with two scores: the higher one). ks: of top-k (1 and 5). The rest as
+    of `score_masks`.
 
     >>> seen = score_labels({"x": "cat", "y": "dog"}, {"x": {"cat": 0.9, "dog": 0.1}, "y": {"cat": 0.6, "dog": 0.4}})
     >>> seen.total["accuracy"], seen.total["roc_area"], seen.total["best_threshold"]
@@ -64,7 +64,9 @@ def score_labels(
     true = read_truth(truth, columns=columns)
     order = _classes(true, classes, positive)
     told = read_told(predicted, order, several=true.several)
-    several = true.several or any(len(each) != 1 for each in told.labels.values())
+    several = true.several or any(len(each) > 1 for each in told.labels.values())
+    if not several and (bare := [name for name, each in told.labels.items() if not each]):
+        raise InputError(f"no label is told of {listed(bare)}; expected one for each name")
     kept, notes = common_names(true.labels, told.names, names=names, only_common=only_common)
     if progress is not None:
         progress(0, len(kept))
@@ -102,7 +104,7 @@ def score_labels(
         settings={
             "several": several,
             "threshold": decided.threshold,
-            "positive": decided.classes[-1] if len(decided.classes) == 2 else None,
+            "positive": decided.classes[-1] if not several and len(decided.classes) == 2 else None,
         },
         images=tuple(_images(decided, correct, several=several)),
         total=total | areas,
@@ -192,19 +194,20 @@ def _decide(
         return _marks([told.labels[name] for name in kept], number), None
     assert scores is not None  # a table without labels has scores
     single = not several and scores.shape[1] == 1
-    if threshold is None and (several or single):
+    limit = threshold
+    if limit is None and (several or single):
         if scores.min() < 0 or scores.max() > 1:
             raise InputError(
-                f"the scores run from {scores.min():.4g} to {scores.max():.4g}; expected 0 to 1, or say from which score "
-                "on a label is told with --threshold (threshold=)"
+                f"the scores run from {scores.min():.4g} to {scores.max():.4g}; expected 0 to 1, or give the score from "
+                "which on a label is told with --threshold (threshold=)"
             )
-        threshold = 0.5
-    if several:
-        return (scores >= threshold).astype(np.int8), threshold
-    if threshold is None:
+        limit = 0.5
+    if limit is None:
         return np.eye(classes, dtype=np.int8)[scores.argmax(axis=1)], None
-    positive = (scores[:, -1] >= threshold).astype(np.int8)
-    return np.stack((1 - positive, positive), axis=1), threshold
+    if several:
+        return (scores >= limit).astype(np.int8), limit
+    positive = (scores[:, -1] >= limit).astype(np.int8)
+    return np.stack((1 - positive, positive), axis=1), limit
 
 
 def _marks(labels: Sequence[Sequence[str]], number: Mapping[str, int]) -> npt.NDArray[np.int8]:

@@ -64,9 +64,9 @@ def read_truth(given: GivenLabels, *, columns: tuple[str, str] = ("name", "label
 
 
 def read_told(given: GivenLabels, classes: Sequence[str], *, several: bool) -> ToldTable:
-    """What was told, from a table with a name and: a label (with its score, of two classes), or `score_CLASS` columns.
+    """What was told, from a table with a name and a label (with its score, of two classes) or `score_CLASS` columns.
 
-    With several labels: `a;b`, or a column of 0 and 1 for each class. Raises `InputError` for scores that are no number.
+    With several labels: `a;b`, or a column of 0 and 1 for each class. Raises `InputError` for scores that are none.
     """
     if isinstance(given, Mapping):
         if any(isinstance(each, Mapping) for each in given.values()):
