@@ -27,6 +27,7 @@ PUBLIC = [
     "Network",
     "PerimetryError",
     "Photo",
+    "Scored",
     "ShapeError",
     "Span",
     "TraceError",
@@ -46,6 +47,10 @@ PUBLIC = [
     "load_photo",
     "occlude",
     "rule",
+    "score_boundaries",
+    "score_boxes",
+    "score_labels",
+    "score_masks",
     "support",
     "trace",
 ]
@@ -152,6 +157,8 @@ def test_heavy_libraries_stay_out_of_what_start_up_loads(file):
         ("from perimetry.cli.main import main; main(['inspct'])", 110),
         ("from perimetry.cli.main import main; main(['inspect', '--help'])", 130),
         ("from perimetry.cli.main import main; main(['inspect', '--jsn'])", 130),
+        ("from perimetry.cli.main import main; main(['score', '--help'])", 130),
+        ("from perimetry.cli.main import main; main(['score', 'boundaries', '--help'])", 130),
     ],
 )
 def test_start_up_loads_no_torch_and_few_modules(code, most_modules):

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from perimetry.models import LoadedModel, list_models, load_model
     from perimetry.records import LayerRecord, ModelRecord, Network, Photo
     from perimetry.rules import cost, rule
+    from perimetry.scoring.boundaries import score_boundaries
+    from perimetry.scoring.boxes import score_boxes
+    from perimetry.scoring.labels import score_labels
+    from perimetry.scoring.masks import score_masks
+    from perimetry.scoring.results import Scored
     from perimetry.tracing import endpoints, trace
 
 __version__ = "0.1.0"
@@ -60,6 +65,11 @@ _HOMES = {
     "models": ("LoadedModel", "list_models", "load_model"),
     "records": ("LayerRecord", "ModelRecord", "Network", "Photo"),
     "rules": ("cost", "rule"),
+    "scoring.boundaries": ("score_boundaries",),
+    "scoring.boxes": ("score_boxes",),
+    "scoring.labels": ("score_labels",),
+    "scoring.masks": ("score_masks",),
+    "scoring.results": ("Scored",),
     "tracing": ("endpoints", "trace"),
 }
 _HOME_OF = {name: f"perimetry.{home}" for home, names in _HOMES.items() for name in names}
@@ -78,6 +88,7 @@ __all__ = [
     "Network",
     "PerimetryError",
     "Photo",
+    "Scored",
     "ShapeError",
     "Span",
     "TraceError",
@@ -97,6 +108,10 @@ __all__ = [
     "load_photo",
     "occlude",
     "rule",
+    "score_boundaries",
+    "score_boxes",
+    "score_labels",
+    "score_masks",
     "support",
     "trace",
 ]

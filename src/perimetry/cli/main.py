@@ -19,6 +19,7 @@ from perimetry.errors import FileError, PerimetryError, UnknownNameError
 COMMANDS = {
     "inspect": "what every layer of a model sees, and what it costs",
     "map": "what one unit really sees, by gradient or by occlusion",
+    "score": "how well predictions fit the truth: masks, boundaries, boxes, labels",
     "models": "list the models that can be named",
     "doctor": "say what is installed and what is missing",
 }

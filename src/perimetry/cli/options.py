@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -127,3 +128,18 @@ def whole(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+
+
+def number(text: str) -> float:
+    """A finite number.
+
+    >>> number("0.5"), number("1e-3")
+    (0.5, 0.001)
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")

@@ -198,7 +198,7 @@ def _decide(
     if limit is None and (several or single):
         if scores.min() < 0 or scores.max() > 1:
             raise InputError(
-                f"the scores run from {scores.min():.4g} to {scores.max():.4g}; expected 0 to 1, or give the score from "
+                f"the scores run from {scores.min():.4g} to {scores.max():.4g}; expected 0 to 1, or give that from "
                 "which on a label is told with --threshold (threshold=)"
             )
         limit = 0.5
