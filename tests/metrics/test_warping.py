@@ -10,7 +10,15 @@ from scipy import ndimage
 
 from metrics.proposals import blurred, distortions, intensities, labels
 from perimetry.errors import InputError, ShapeError
-from perimetry.metrics import classify, isbi_thresholds, warp, warping_error, warping_scores, warping_sweep
+from perimetry.metrics import (
+    classify,
+    confusion_matrix,
+    isbi_thresholds,
+    warp,
+    warping_error,
+    warping_scores,
+    warping_sweep,
+)
 from perimetry.metrics.mismatches import CLASSES, ClassCounts
 from perimetry.metrics.simple_points import is_simple, simple_table
 from perimetry.metrics.slices import LEVELS
@@ -250,3 +258,12 @@ def test_bad_input_is_told():
         warp([["a"]], image)
     with pytest.raises(InputError, match="different thresholds"):
         warping_sweep(image, image).merge(warping_sweep(image, image, thresholds=[0.5]))
+
+
+def test_bools_of_bytes_0_and_255_are_bools():
+    """Pillow hands out images of one bit like that; the compiled loops took such a proposal for another type."""
+    label = np.array([[True, False, True, True], [True, False, False, True]])
+    proposal = np.array([[True, True, True, True], [True, False, False, True]])
+    odd = [np.where(each, 255, 0).astype(np.uint8).view(bool) for each in (label, proposal)]
+    assert warping_scores(*odd) == warping_scores(label, proposal)
+    assert confusion_matrix(*odd, classes=2) == confusion_matrix(label, proposal, classes=2)

@@ -150,7 +150,7 @@ def run(words: Sequence[str]) -> int:
         for problem in error.problems:
             terminal.say(problem)
         more = f"; --only-common scores the {error.common} that fit" if error.common else ""
-        terminal.say(f"nothing was scored, since files do not match by name and size{more}")
+        terminal.say(f"nothing was scored, since truth and predictions do not match{more}")
         return 2
     for target, make in zip(files, (scored.to_json, scored.to_csv, scored.to_html), strict=True):
         if target:

@@ -30,4 +30,18 @@ def as_numbers(given: Any, name: str) -> npt.NDArray[Any]:
     array = np.asarray(given if detach is None else detach().cpu().numpy())
     if array.dtype.kind not in "biuf":
         raise InputError(f"expected {name} as numbers, got {array.dtype}")
-    return array
+    return one_bit(array)
+
+
+def one_bit(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same array, but bools whose bytes are other than 0 and 1 made anew.
+
+    Pillow hands out images of one bit as bools of 0 and 255. NumPy takes them for true, compiled loops do not.
+
+    >>> one_bit(np.array([0, 255], np.uint8).view(bool)).view(np.uint8)
+    array([0, 1], dtype=uint8)
+    """
+    if array.dtype != bool or not array.size:
+        return array
+    levels = array.view(np.uint8)
+    return levels != 0 if levels.max() > 1 else array

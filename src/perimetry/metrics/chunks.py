@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from perimetry.errors import InputError, ShapeError
+from perimetry.metrics.arrays import one_bit
 
 Given = Tensor | npt.NDArray[Any]
 
@@ -79,7 +80,7 @@ def _opened(given: Any, name: str) -> Given:
     array = np.asarray(given)
     if array.dtype.kind not in "biuf":
         raise InputError(f"expected {name} as numbers, got {array.dtype}")
-    return array
+    return one_bit(array)
 
 
 def _kind(array: Given) -> str:

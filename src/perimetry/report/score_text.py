@@ -46,6 +46,11 @@ _NAMES = {
     "voc_ap": "VOC 2010 AP",
     "coco_ap": "COCO AP",
     "coco_ap_by_class": "COCO AP",
+    **{f"ap{which}": f"AP{which}" for which in ("50", "75")},
+    **{f"ap_{size}": f"AP {size}" for size in ("small", "medium", "large")},
+    **{f"ar{which}": f"AR{which}" for which in ("1", "10", "100")},
+    **{f"ar_{size}": f"AR {size}" for size in ("small", "medium", "large")},
+    **{f"top{k}": f"top-{k}" for k in range(1, 11)},
     "min_score": "from score",
     "f1": "F1",
     "best_f1": "best F1",
@@ -99,7 +104,9 @@ def number(value: Any) -> str:
         return str(value)
     if not isinstance(value, float):
         return _NONE
-    return f"{value:.4f}" if abs(value) >= 0.001 or not value else f"{value:.3g}"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.3g}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def _title(scored: Scored) -> str:

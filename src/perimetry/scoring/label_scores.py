@@ -21,7 +21,7 @@ from perimetry.metrics import (
 from perimetry.metrics.averages import Rate
 from perimetry.scoring.results import ScoreCurve, Value
 
-RATES: tuple[Rate, ...] = ("precision", "recall", "f1", "tpr", "fpr", "tnr", "fnr", "npv", "mcc")
+RATES: tuple[Rate, ...] = ("precision", "recall", "f1", "tpr", "fpr", "tnr", "fnr", "npv")
 AVERAGED: tuple[Rate, ...] = ("precision", "recall", "f1")
 MOST_CURVES = 20  # of more classes only the areas are kept
 Statistics = dict[str, tuple[Sequence[Any], Callable[[Sequence[Any]], Score] | None]]
