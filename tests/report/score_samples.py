@@ -67,7 +67,9 @@ def masks(*, count=5, shape=(24, 32), classes=FRUIT, seed=0, photo=None, names=N
     images, summed = [], None
     for index in range(count):
         truth = np.broadcast_to(np.arange(shape[1]) * len(classes) // shape[1], shape).copy()
-        told = np.where(generator.random(shape) < 0.05 + 0.1 * index, generator.integers(len(classes), size=shape), truth)
+        told = np.where(
+            generator.random(shape) < 0.05 + 0.1 * index, generator.integers(len(classes), size=shape), truth
+        )
         ignored = np.zeros(shape, bool)
         ignored[0] = True
         seen = mask_scores(np.where(ignored, 255, truth), told, classes=len(classes), ignore=255)
@@ -130,7 +132,15 @@ def boxes(*, size=(60, 80), photo=None, names=("cat", "dog")):
     at = np.array([0.9, 0.8, 0.6])
     curves = tuple(
         ScoreCurve(
-            "precision_recall", name, "recall", "precision", np.array([0.5, 0.5, 1]), np.array([1, 0.5, 0.6]), at, 0.7, 2
+            "precision_recall",
+            name,
+            "recall",
+            "precision",
+            np.array([0.5, 0.5, 1]),
+            np.array([1, 0.5, 0.6]),
+            at,
+            0.7,
+            2,
         )
         for name in names
     )

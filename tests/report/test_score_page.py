@@ -11,7 +11,7 @@ from PIL import Image
 
 from perimetry.metrics import ConfusionMatrix, Unavailable
 from perimetry.metrics.mismatches import CLASSES
-from perimetry.report import score_gallery
+from perimetry.report import score_distribution, score_gallery
 from perimetry.report.score_confusion import OTHERS, confusion_view, pooled
 from perimetry.report.score_curves import plots
 from perimetry.report.score_distribution import MOST_NUMBERS, distribution
@@ -26,7 +26,7 @@ from perimetry.report.score_pictures import (
     read_photo,
 )
 from perimetry.report.score_plots import Line
-from perimetry.report.score_views import classes_table, totals
+from perimetry.report.score_views import classes_table, kinds_of_detections, totals
 from perimetry.report.score_words import value_text
 from perimetry.scoring.results import ImageScore, ScoreCurve, Scored
 from report.elements import Elements
@@ -107,6 +107,17 @@ def test_what_is_unavailable_says_why():
 def test_totals_begin_with_the_headline_and_leave_classes_to_their_table():
     rows = totals(bare(total={"pixel_accuracy": 0.75, "iou": {"a": 0.5}, "miou": 0.5}, classes=("a",)))
     assert [(row.name, row.value) for row in rows] == [("mean IoU", "0.5000"), ("pixel accuracy", "0.7500")]
+
+
+def test_kinds_of_detections_have_their_own_table():
+    total = {"f1": 0.5, "true": 6, "duplicate": 3, "badly_localised": 0, "background": 1, "ignored": 0, "missed": 12}
+    scored = Scored("boxes", {}, (), total)
+    assert [row.name for row in totals(scored)] == ["F1"]
+    assert [(kind, length) for kind, *_, length in kinds_of_detections(scored)] == [
+        ("true", 50.0), ("duplicate", 25.0), ("badly_localised", 0.0), ("background", 8.3), ("ignored", 0.0),
+        ("missed", 100.0),
+    ]  # fmt: skip
+    assert kinds_of_detections(masks(count=1)) == []
 
 
 @pytest.mark.parametrize(
@@ -217,6 +228,17 @@ def test_with_many_images_the_numbers_in_the_page_are_bounded():
     assert told["left_out"] == 1
 
 
+def test_of_very_many_images_the_worst_and_an_even_choice_are_drawn(monkeypatch):
+    monkeypatch.setattr(score_distribution, "MOST_IMAGES", 300)
+    values = np.random.default_rng(0).permutation(1000) / 1000
+    told = distribution(bare(ImageScore(str(at), {"miou": value}) for at, value in enumerate(values.tolist())))
+    drawn = sorted(told["scores"][0]["values"])
+    assert len(drawn) <= 300
+    assert drawn[:50] == [at / 1000 for at in range(50)]
+    assert np.diff(drawn[50:]) == pytest.approx(0.004)
+    assert [values[place] for place in told["places"]] == told["scores"][0]["values"]
+
+
 def test_pictures_are_those_of_the_worst_images():
     scored = masks(count=20)
     shown = gallery(scored)
@@ -294,6 +316,7 @@ def test_large_pictures_are_shrunk_and_keep_every_mark():
     assert drawn.shape == (500, 234, 4)
     assert np.argwhere(drawn[..., 3]).tolist() == [[2, 1], [499, 233]]
     assert pixels_of(labels_address(np.zeros((1500, 701), np.uint8), [(9, 9, 9)])).shape[:2] == (500, 234)
+    assert pixels_of(labels_address(np.zeros((1, 2000), np.uint8), [(9, 9, 9)])).shape[:2] == (1, 500)
     assert pixels_of(photo_address(np.zeros((1500, 701, 3), np.uint8))).shape[:2] == (500, 234)
 
 

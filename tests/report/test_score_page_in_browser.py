@@ -155,9 +155,19 @@ def test_the_distribution_tells_each_image_and_opens_its_picture(open_page):
 def test_bars_add_up_to_the_images(open_page):
     scored = masks(count=20)
     page = open_page(score_html(scored))
-    heights = page.tab.locator("#spread .bar").evaluate_all("all => all.map(each => Number(each.getAttribute('height')))")
+    heights = page.tab.locator("#spread .bar").evaluate_all(
+        "all => all.map(each => Number(each.getAttribute('height')))"
+    )
     top = max(int(text) for text in page.tab.locator("#spread text").all_text_contents() if text.isdigit())
     assert sum(heights) * top / max(heights) == pytest.approx(20)
+
+
+def test_small_counts_have_a_bar_each(open_page):
+    images = tuple(ImageScore(str(at), {"rank": at % 5 + 1}) for at in range(30))
+    page = open_page(score_html(Scored("labels", {}, images, {})))
+    bars = page.tab.locator("#spread .bar")
+    assert bars.count() == 5
+    assert len({bar.get_attribute("height") for bar in bars.all()}) == 1
 
 
 def test_images_without_the_score_are_counted(open_page):
@@ -202,7 +212,7 @@ def test_marks_of_boundaries_are_switched_by_class_and_what_lies_under_them(open
 def test_marks_lie_exactly_over_the_picture(open_page):
     page = open_page(score_html(boundaries()))
     boxes_of = page.tab.locator(".of-picture:visible img:visible").evaluate_all(
-        "all => all.map(each => { const box = each.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })"
+        "all => all.map(each => each.getBoundingClientRect()).map(each => [each.x, each.y, each.width, each.height])"
     )
     assert len(boxes_of) > 2
     for box in boxes_of[1:]:

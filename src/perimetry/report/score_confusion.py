@@ -24,7 +24,7 @@ OTHERS = "all others"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatTable:
-    """One form of the matrix: for each true class a list of (level of colour from 0 to 20, text) per predicted class."""
+    """One form of the matrix: per true class a list of (level of colour from 0 to 20, text) per predicted class."""
 
     key: str
     title: str
@@ -59,15 +59,15 @@ def confusion_view(matrix: ConfusionMatrix, names: Sequence[str]) -> ConfusionVi
     shares = counts / np.maximum(true, 1)
     largest = max(int(counts.max()), 1)
     forms = (
-        ("shares", "share of the true class", shares, lambda row, column: _percent(float(shares[row, column]))),
-        ("counts", "counts", np.sqrt(counts / largest), lambda row, column: _count(int(counts[row, column]))),
+        ("shares", "share of the true class", shares, [[_percent(part) for part in row] for row in shares.tolist()]),
+        ("counts", "counts", np.sqrt(counts / largest), [[_count(count) for count in row] for row in counts.tolist()]),
     )
     tables = []
-    for key, title, strength, text in forms:
-        levels = np.ceil(strength * LEVELS - 1e-9).astype(int).clip(0, LEVELS)
+    for key, title, strength, texts in forms:
+        levels = np.ceil(strength * LEVELS - 1e-9).clip(0, LEVELS).astype(int).tolist()
         rows = [
-            [(int(level), text(row, column) if written else "") for column, level in enumerate(line)]
-            for row, line in enumerate(levels)
+            [(level, text if written else "") for level, text in zip(*line, strict=True)]
+            for line in zip(levels, texts, strict=True)
         ]
         tables.append(HeatTable(key, title, rows))
     return ConfusionView(
@@ -98,12 +98,12 @@ def _worst(counts: Counts, labels: Sequence[str], *, most: int) -> tuple[tuple[s
     """The pairs that were confused most often: true, told as, how often, share of the true class."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(place), len(counts)) for place in order]
+    found = np.flatnonzero(wrong)
+    order = found[np.argsort(-wrong.ravel()[found], kind="stable")][:most]
+    pairs = [divmod(place, len(counts)) for place in order.tolist()]
     return tuple(
         (labels[row], labels[column], _count(int(wrong[row, column])), share(wrong[row, column], counts[row].sum()))
         for row, column in pairs
-        if wrong[row, column]
     )
 
 

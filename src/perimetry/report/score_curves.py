@@ -20,6 +20,7 @@ MOST_POINTS_OF_PLOT = 12_000
 _LOG_FROM = 30  # times the least: from this ratio on an axis of errors is logarithmic
 
 _RATES = {"roc": "ROC", "precision_recall": "Precision and recall"}
+_CHOSEN = {"labels": "the threshold of the largest F1", "boxes": "the score from which on detections are shown"}
 
 
 def plots(scored: Scored) -> list[Plot]:
@@ -28,12 +29,12 @@ def plots(scored: Scored) -> list[Plot]:
     for kind, title in _RATES.items():
         curves = [curve for curve in scored.curves if curve.kind == kind and len(curve.x)]
         if curves:
-            found.append(_rates(kind, title, curves))
+            found.append(_rates(kind, title, curves, _CHOSEN.get(scored.kind, "the chosen threshold")))
     sweeps = [curve for curve in scored.curves if curve.kind == "sweep" and len(curve.x)]
     return found + [_sweep(curve, index) for index, curve in enumerate(sweeps)]
 
 
-def _rates(kind: str, title: str, curves: list[ScoreCurve]) -> Plot:
+def _rates(kind: str, title: str, curves: list[ScoreCurve], chosen: str) -> Plot:
     kept = _kept(curves)
     most = max(40, min(MOST_POINTS, MOST_POINTS_OF_PLOT // len(kept)))
     lines = tuple(_line(curve, _area_text(curve)).thinned(most) for curve in kept)
@@ -44,7 +45,7 @@ def _rates(kind: str, title: str, curves: list[ScoreCurve]) -> Plot:
         y_name=name_of(curves[0].y_name),
         at="threshold",
         lines=lines,
-        chosen="the threshold of the largest F1" if any(line.chosen is not None for line in lines) else "",
+        chosen=chosen if any(line.chosen is not None for line in lines) else "",
         diagonal=kind == "roc",
         left_out=len(curves) - len(kept),
     )

@@ -62,8 +62,9 @@ class DrawnBox:
 class Shown:
     """One image of the gallery.
 
-    index: its place among the images that were scored; height, width: in its own pixels; shrunk: by how much its pictures
-    are smaller. layers: for masks one beside the other, for boundaries one over the other. remark: what is not there.
+    index: its place among the images that were scored; height, width: in its own pixels; shrunk: by how much its
+    pictures are smaller. layers: for masks one beside the other, for boundaries one instead of the other; overlays lie
+    over them. remarks: what is not shown, and why.
     """
 
     index: int

@@ -12,7 +12,7 @@ from perimetry.report.score_curves import plots
 from perimetry.report.score_distribution import distribution
 from perimetry.report.score_gallery import gallery
 from perimetry.report.score_pictures import LONGEST_SIDE, hex_color
-from perimetry.report.score_views import abstract, classes_table, images_table, settings, totals
+from perimetry.report.score_views import abstract, classes_table, images_table, kinds_of_detections, settings, totals
 from perimetry.report.score_words import name_of
 from perimetry.report.views import package_version
 
@@ -52,12 +52,13 @@ def score_html(scored: Scored) -> str:
     confusion = None if scored.confusion is None else confusion_view(scored.confusion, scored.classes)
     spread = distribution(scored)
     pictures = gallery(scored)
+    drawn_at = {place: index for index, place in enumerate(spread["places"] if spread else range(len(scored.images)))}
     data: dict[str, Any] = {
         "plots": [plot.data() for plot in drawn],
         "confusion": None if confusion is None else confusion.data(),
         "unit": {"labels": "rows"}.get(scored.kind, "pixels"),
-        "distribution": spread,
-        "pictures": {str(image.index): place for place, image in enumerate(pictures.images)},
+        "distribution": {key: told for key, told in spread.items() if key != "places"} if spread else None,
+        "pictures": {str(drawn_at[image.index]): place for place, image in enumerate(pictures.images)},
     }
     kinds = {box.kind for image in pictures.images for box in image.boxes}
     style = asset("report.css") + asset("score.css")
@@ -75,6 +76,7 @@ def score_html(scored: Scored) -> str:
         most_classes=MOST_CLASSES,
         distribution=spread,
         gallery=pictures,
+        kinds=kinds_of_detections(scored),
         boxes=[(kind, name) for kind, name in _BOXES if kind in kinds],
         longest_side=LONGEST_SIDE,
         headline=name_of(scored.headline),

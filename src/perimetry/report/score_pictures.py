@@ -41,7 +41,7 @@ def shrinking(height: int, width: int, *, most: int = LONGEST_SIDE) -> int:
 
 
 def read_photo(path: Path) -> npt.NDArray[np.uint8] | None:
-    """The pixels of an image file, (H, W, 3), as they are stored; None where it cannot be read, or is too large to open.
+    """The pixels of an image file, (H, W, 3), as they are stored; None where it cannot be read or is too large.
 
     Levels beyond eight bits are spread from the darkest to the brightest. Of several pages there is no telling which is
     meant: None.
@@ -75,10 +75,11 @@ def labels_address(labels: Codes, colors: Sequence[Color], *, ignored: npt.NDArr
     A larger image keeps the middle pixel of every block. At most 255 colours: labels beyond take them in turn.
     """
     step = shrinking(*labels.shape)
-    kept = labels[step // 2 :: step, step // 2 :: step]
-    codes = (kept % min(len(colors), 255)).astype(np.uint8) + 1
+    middles = np.ix_(*(np.minimum(np.arange(0, side, step) + step // 2, side - 1) for side in labels.shape))
+    kept = labels[middles]
+    codes = (kept % min(len(colors), 255) + 1).astype(np.uint8)
     if ignored is not None:
-        codes[ignored[step // 2 :: step, step // 2 :: step]] = 0
+        codes[ignored[middles]] = 0
     return _palette_address(codes, [NOTHING, *colors[:255]], clear=False)
 
 
@@ -92,14 +93,14 @@ def overlay_address(marked: npt.NDArray[np.bool_], color: Color) -> str:
     padded = np.zeros((height, width), np.bool_)
     padded[: marked.shape[0], : marked.shape[1]] = marked
     blocks = padded.reshape(height // step, step, width // step, step).any(axis=(1, 3))
-    return _palette_address(blocks.astype(np.uint8), [NOTHING, color], clear=True)
+    return _palette_address(np.asarray(blocks, dtype=np.uint8), [NOTHING, color], clear=True)
 
 
 def label_colors(count: int) -> tuple[Color, ...]:
     """As many colours for labels as asked for: neighbours differ in hue by the golden angle, and in lightness.
 
     >>> label_colors(2)
-    ((46, 128, 179), (224, 131, 106))
+    ((46, 128, 178), (225, 107, 145))
     """
     found = []
     for index in range(count):

@@ -19,7 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 48
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """One curve: its name, points (x, y) with the threshold of each, (T,) each, which point was chosen, a note on it."""
+    """One curve: points (x, y) with the threshold of each, (T,) each, and which point was chosen."""
 
     label: str
     x: Floats
@@ -46,11 +46,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plot:
-    """Curves over the same axes. Axes run from 0 to 1 unless told otherwise; `diagonal` draws the line of chance, `log` makes the
-    y axis logarithmic.
+    """Curves over the same axes, which run from 0 to 1 unless told otherwise.
 
-    at: what the third number of each point is called ("threshold"), empty where it is x itself; chosen: what the mark
-    stands for; left_out: curves that are not drawn, because there are too many.
+    diagonal: whether the line of chance is drawn; log: whether the y axis is logarithmic; at: what the third number of
+    each point is called ("threshold"), empty where it is x itself; chosen: what the mark stands for; left_out: curves
+    that are not drawn, because there are too many.
     """
 
     key: str

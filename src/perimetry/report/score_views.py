@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Value = float | Unavailable | Mapping[str, Any]
 
+# What a detection is, or, the last, an object.
+DETECTIONS = ("true", "duplicate", "badly_localised", "background", "ignored", "missed")
 MOST_BARS = 4  # columns of the table of classes up to which all have bars
 MOST_ROWS = 100  # of the table of images
 MOST_COLUMNS = 12  # of the same: scores by class and by group have no room there
@@ -59,11 +61,14 @@ def by_class(scored: Scored, value: object) -> bool:
 
 
 def totals(scored: Scored) -> list[TotalRow]:
-    """The scores of all images together, but those by class; the one by which images are ordered comes first."""
+    """The scores of all images together; the one by which images are ordered comes first.
+
+    Left out is what other tables tell: scores by class, and what detections are.
+    """
     rows = []
     for name in sorted(scored.total, key=lambda each: each != scored.headline):
         value = scored.total[name]
-        if by_class(scored, value):
+        if by_class(scored, value) or (scored.kind == "boxes" and name in DETECTIONS):
             continue
         for path, each in leaves({name: value}):
             interval = scored.intervals.get(".".join(path))
@@ -115,6 +120,19 @@ def classes_table(scored: Scored) -> Table | None:
 def settings(scored: Scored) -> list[tuple[str, str]]:
     """How it was done."""
     return [(plain(str(name)).replace("_", " "), setting_text(value)) for name, value in scored.settings.items()]
+
+
+def kinds_of_detections(scored: Scored) -> list[tuple[str, str, str, str, float]]:
+    """What detections are, and how many objects were missed: (kind, name, meaning, count, percent of the largest)."""
+    counts = {kind: scored.total.get(kind) for kind in DETECTIONS}
+    known = {kind: count for kind, count in counts.items() if isinstance(count, (int, float))}
+    if scored.kind != "boxes" or not known:
+        return []
+    largest = max(*known.values(), 1)
+    return [
+        (kind, name_of(kind), meaning_of(kind), value_text(count), round(100 * count / largest, 1))
+        for kind, count in known.items()
+    ]
 
 
 def images_table(scored: Scored) -> Table:

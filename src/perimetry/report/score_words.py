@@ -61,6 +61,17 @@ _NAMES = {
     "ap": ("AP", "average precision"),
     "ap50": ("AP50", "average precision at an overlap of 0.50"),
     "ap75": ("AP75", "average precision at an overlap of 0.75"),
+    "voc07_map": ("VOC 2007 mAP", "mean over classes of the average precision of eleven points"),
+    "voc_map": ("VOC mAP", "mean over classes of the area under precision made monotonic"),
+    "min_score": ("least score", "from which on detections count in precision, recall and F1"),
+    "average_precision": ("average precision", ""),
+    "top1": ("top-1 accuracy", "share of the rows whose true class has the highest score"),
+    "top5": ("top-5 accuracy", "share of the rows whose true class is among the five highest scores"),
+    "exact_match": ("exact match", "share of the rows of which every label is right"),
+    "hamming_loss": ("Hamming loss", "share of the labels that are wrong"),
+    "best_threshold": ("best threshold", "the one of the largest F1"),
+    "best_f1": ("largest F1", "of all thresholds"),
+    "rand_f_error": ("Rand F error", "one minus the F score of pairs of pixels"),
     "voc07_ap": ("VOC 2007 AP", "mean of eleven points"),
     "voc_ap": ("VOC AP", "area under precision made monotonic"),
     "coco_ap": ("COCO AP", "mean over the overlaps 0.50 to 0.95"),
@@ -102,8 +113,8 @@ def meaning_of(name: str) -> str:
 def value_text(value: object) -> str:
     """A score as people read it: whole numbers in full, others to four digits; a dash for what is unavailable.
 
-    >>> value_text(1234567), value_text(0.123456), value_text(2e-5), value_text(Unavailable("no positives"))
-    ('1 234 567', '0.1235', '2.00e−5', '–')
+    >>> value_text(123), value_text(0.123456), value_text(2e-5), value_text(Unavailable("no positives"))
+    ('123', '0.1235', '2.00e−5', '–')
     """
     if value is None or isinstance(value, Unavailable):
         return NONE

@@ -99,8 +99,10 @@ function scoreSpread({ spread, pictures, unit, open }) {
     order.sort((one, other) => score.values[one] - score.values[other] || one - other);
     host.replaceChildren();
     const values = order.map((index) => score.values[index]);
-    const [low, high] = axis(values[0], values.at(-1));
-    const bins = Math.min(40, Math.max(6, Math.ceil(Math.sqrt(values.length) * 1.6))), counts = new Array(bins).fill(0);
+    // Of small counts each has a bar of its own.
+    const span = values.at(-1) - values[0], each = span <= 60 && values.every(Number.isInteger);
+    const [low, high] = each ? [values[0] - 0.5, values.at(-1) + 0.5] : axis(values[0], values.at(-1));
+    const bins = each ? span + 1 : Math.min(40, Math.max(6, Math.ceil(Math.sqrt(values.length) * 1.6))), counts = new Array(bins).fill(0);
     const binOf = (value) => Math.min(bins - 1, Math.floor(((value - low) / (high - low)) * bins));
     for (const value of values) counts[binOf(value)]++;
     const width = Math.max(300, host.clientWidth), height = 250, left = 44, right = width - 12, top = 14, floor = 168;
@@ -117,6 +119,7 @@ function scoreSpread({ spread, pictures, unit, open }) {
     });
     draw(svg, "path", { class: "axis", d: `M${left} ${floor}H${right}` });
     for (const value of ticksOf(low, high, width < 520 ? 4 : 7)) {
+      if (each && !Number.isInteger(value)) continue;
       draw(svg, "line", { class: "axis", x1: x(value), x2: x(value), y1: floor, y2: floor + 4 });
       draw(svg, "text", { x: x(value), y: floor + 48, "text-anchor": "middle" }, told(value));
     }
