@@ -14,7 +14,7 @@ from perimetry.metrics.mismatches import CLASSES
 from perimetry.report import score_distribution, score_gallery
 from perimetry.report.score_confusion import OTHERS, confusion_view, pooled
 from perimetry.report.score_curves import plots
-from perimetry.report.score_distribution import MOST_NUMBERS, distribution
+from perimetry.report.score_distribution import distribution
 from perimetry.report.score_gallery import gallery
 from perimetry.report.score_html import score_html
 from perimetry.report.score_pictures import (
@@ -220,12 +220,13 @@ def test_missing_values_are_null_and_one_image_has_no_distribution():
     assert data_of(score_html(bare(images[:1])))["distribution"] is None
 
 
-def test_with_many_images_the_numbers_in_the_page_are_bounded():
-    count = MOST_NUMBERS // 2
-    images = [ImageScore(str(at), {"miou": at / count, "b": float(at), "iou": {"c": at / 7}}) for at in range(count)]
+def test_with_many_images_the_numbers_in_the_page_are_bounded(monkeypatch):
+    monkeypatch.setattr(score_distribution, "MOST_NUMBERS", 50)
+    images = [ImageScore(str(at), {"miou": at / 20, "b": float(at), "iou": {"c": at / 7}}) for at in range(20)]
     told = distribution(bare(images))
     assert [score["name"] for score in told["scores"]] == ["mean IoU", "b"]
     assert told["left_out"] == 1
+    assert "1 more score is not offered" in Elements(score_html(bare(images))).text
 
 
 def test_of_very_many_images_the_worst_and_an_even_choice_are_drawn(monkeypatch):
@@ -335,6 +336,14 @@ def test_a_photo_that_cannot_be_read_is_said(tmp_path):
     path.write_bytes(b"no photo")
     assert "The photo photo&lt;b&gt;.jpg could not be read" in score_html(boxes(photo=path)).replace("<wbr>", "")
     assert read_photo(tmp_path / "none.png") is None
+    pages = [Image.new("L", (4, 3)), Image.new("L", (4, 3))]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    assert read_photo(tmp_path / "pages.tif") is None
+    pages[0].save(tmp_path / "photo.eps")  # its reader starts another program
+    assert read_photo(tmp_path / "photo.eps") is None
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:900])
+    assert read_photo(tmp_path / "cut.png") is None
 
 
 def test_levels_of_sixteen_bits_are_spread(tmp_path):

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 Color = tuple[int, int, int]
 Codes = npt.NDArray[np.integer]
+
+# Pillow reads more, but some of its readers start other programs (EPS) or serve no photos.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 LONGEST_SIDE = 640  # of a picture in the page; larger images are shrunk by a whole number
 PHOTO_QUALITY = 85
@@ -43,22 +46,23 @@ def shrinking(height: int, width: int, *, most: int = LONGEST_SIDE) -> int:
 def read_photo(path: Path) -> npt.NDArray[np.uint8] | None:
     """The pixels of an image file, (H, W, 3), as they are stored; None where it cannot be read or is too large.
 
-    Levels beyond eight bits are spread from the darkest to the brightest. Of several pages there is no telling which is
-    meant: None.
+    Levels beyond eight bits are spread from the darkest to the brightest. Of a TIFF file with several pages there is no
+    telling which is meant: None.
     """
+    Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if getattr(picture, "n_frames", 1) > 1:
+            with Image.open(path, formats=[each for each in _FORMATS if each in Image.OPEN]) as picture:
+                if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
                     return None
-                if picture.mode[:1] in "IF":
-                    levels = np.asarray(picture, dtype=np.float64)
-                    low, high = np.nanmin(levels), np.nanmax(levels)
-                    gray = np.nan_to_num((levels - low) / max(high - low, 1e-12)) * 255
-                    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
-                return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+                if picture.mode[:1] not in "IF":
+                    return np.asarray(picture.convert("RGB"))
+                levels = np.asarray(picture, dtype=np.float64)
+                low, high = np.nanmin(levels), np.nanmax(levels)
+                gray = np.nan_to_num((levels - low) / max(high - low, 1e-12)) * 255
+                return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+    except Exception:  # noqa: BLE001 - decoders fail on damaged files with errors of every kind; the page tells it
         return None
 
 

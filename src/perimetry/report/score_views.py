@@ -37,12 +37,13 @@ class TotalRow:
 class Table:
     """Rows under columns (name, meaning): each row its own name and a (text, reason) per column.
 
-    bars: by row and column, the percentage that a bar under the number shows.
+    bars: by row and column, the percentage that a bar under the number shows; left_out: columns without room.
     """
 
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     bars: dict[tuple[int, int], float] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def leaves(scores: Mapping[str, Value]) -> Iterator[tuple[tuple[str, ...], float | Unavailable]]:
@@ -140,7 +141,9 @@ def images_table(scored: Scored) -> Table:
     shown = images_in_order(scored)[:MOST_ROWS]
     facts = list(dict.fromkeys(name for image in shown for name in image.facts))
     names = [name for name in _flat_names(scored, shown) if name != scored.headline]
-    names = [scored.headline, *names][: max(1, MOST_COLUMNS - len(facts))]
+    names = [scored.headline, *names]
+    left_out = max(0, len(names) - max(1, MOST_COLUMNS - len(facts)))
+    names = names[: len(names) - left_out]
     rows = []
     for image in shown:
         cells = [(plain(image.facts.get(name, "")), "") for name in facts]
@@ -148,7 +151,8 @@ def images_table(scored: Scored) -> Table:
         cells += [(value_text(value), _reason(value)) for value in values]
         rows.append((plain(image.name), tuple(cells)))
     columns = [(plain(name).replace("_", " "), "") for name in facts]
-    return Table((*columns, *((name_of(name), meaning_of(name)) for name in names)), tuple(rows))
+    columns += [(name_of(name), meaning_of(name)) for name in names]
+    return Table(tuple(columns), tuple(rows), left_out=left_out)
 
 
 def images_in_order(scored: Scored) -> list[ImageScore]:
