@@ -13,7 +13,7 @@ const scoreTools = {
   told(value) {
     if (value === null) return "unknown";
     if (typeof value === "string") return value;
-    const text = Number.isInteger(value) ? String(value) : Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    const text = Number.isInteger(value) ? String(value) : Math.abs(value) < 1e-3 ? Number(value.toPrecision(3)).toExponential() : String(Number(value.toPrecision(4)));
     return text.replaceAll("-", "\u2212");
   },
   /* Where an arrow key leads among `count` places, or undefined for other keys. */
