@@ -201,6 +201,18 @@ def test_errors_over_magnitudes_have_a_logarithmic_axis():
     assert not plot(0.05, 0.0).log
 
 
+def test_points_without_a_value_are_left_out():
+    at = np.array([0.0, 0.5, 1.0])
+
+    def told(*errors):
+        curve = ScoreCurve("sweep", "", "threshold", "error", at, np.array(errors), at, Unavailable(""), 2)
+        return data_of(score_html(bare(curves=(curve,))))["plots"]
+
+    assert told(0.1, np.nan, 0.2)[0]["lines"][0]["points"] == [[0, 0.1, 0], [1, 0.2, 1]]
+    assert told(0.1, np.nan, 0.2)[0]["lines"][0]["chosen"] == 1
+    assert told(np.nan, np.nan, np.nan) == []
+
+
 def test_an_infinite_threshold_can_be_told():
     told = data_of(score_html(labels()))["plots"][0]["lines"][0]["points"]
     assert told[0] == [0.0, 0.0, "∞"]

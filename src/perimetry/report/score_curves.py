@@ -27,10 +27,10 @@ def plots(scored: Scored) -> list[Plot]:
     """A plot for each kind of curve with a line for each class, and one for each score of a sweep."""
     found = []
     for kind, title in _RATES.items():
-        curves = [curve for curve in scored.curves if curve.kind == kind and len(curve.x)]
+        curves = [curve for curve in scored.curves if curve.kind == kind and _has_points(curve)]
         if curves:
             found.append(_rates(kind, title, curves, _CHOSEN.get(scored.kind, "the chosen threshold")))
-    sweeps = [curve for curve in scored.curves if curve.kind == "sweep" and len(curve.x)]
+    sweeps = [curve for curve in scored.curves if curve.kind == "sweep" and _has_points(curve)]
     return found + [_sweep(curve, index) for index, curve in enumerate(sweeps)]
 
 
@@ -71,6 +71,10 @@ def _sweep(curve: ScoreCurve, index: int) -> Plot:
         y_range=y_range,
         log=log,
     )
+
+
+def _has_points(curve: ScoreCurve) -> bool:
+    return bool((np.isfinite(curve.x) & np.isfinite(curve.y)).any())
 
 
 def _kept(curves: list[ScoreCurve]) -> list[ScoreCurve]:
