@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perimetry.metrics import ConfusionMatrix, Unavailable
+import perimetry
+from perimetry.metrics import BoxPrediction, BoxTruth, ConfusionMatrix, Unavailable
 from perimetry.metrics.mismatches import CLASSES
 from perimetry.report import score_distribution, score_gallery
 from perimetry.report.score_confusion import OTHERS, confusion_view, pooled
@@ -372,6 +373,29 @@ def test_colors_of_labels_differ():
 def test_a_result_without_images_or_curves_has_a_page(kind):
     page = score_html(Scored(kind, {}, (), {}))
     assert "0 images" in page or "0 rows" in page
+
+
+def test_results_of_scoring_have_pages_with_their_pictures():
+    generator = np.random.default_rng(0)
+    truth = {name: generator.integers(3, size=(16, 20)) for name in "abc"}
+    told = {name: np.where(generator.random((16, 20)) < 0.2, 1, mask) for name, mask in truth.items()}
+    cells = {name: mask > 0 for name, mask in truth.items()}
+    proposals = {name: mask > 0 for name, mask in told.items()}
+    objects = {name: BoxTruth([[1, 1, 9, 9]], ["cat"]) for name in "abc"}
+    found = {name: BoxPrediction([[1, 1, 9, 8 + at]], [0.5 + at / 10], ["cat"]) for at, name in enumerate("abc")}
+    for scored, plotted in (
+        (perimetry.score_masks(truth, told, bootstrap=5), 0),
+        (perimetry.score_boundaries(cells, proposals, sweep=[0.2, 0.5], parts=["warping"]), 3),
+        (perimetry.score_boxes(objects, found), 1),
+    ):
+        assert [image.name for image in gallery(scored).images] == [image.name for image in scored.worst_first()]
+        page = scored.to_html()
+        assert len(data_of(page)["plots"]) == plotted
+        assert [attributes for _, attributes in Elements(page).tags if attributes.get("data-testid") == "picture-2"]
+    scores = {"x": {"cat": 0.9, "dog": 0.1}, "y": {"cat": 0.6, "dog": 0.4}, "z": {"cat": 0.2, "dog": 0.8}}
+    page = perimetry.score_labels({"x": "cat", "y": "dog", "z": "dog"}, scores).to_html()
+    assert len(data_of(page)["plots"]) == 2
+    assert 'id="gallery"' not in page
 
 
 def test_images_without_the_headline_are_not_called_worst():
