@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -175,9 +176,20 @@ def test_a_real_run_does_not_write_into_the_users_image() -> None:
 
 
 def save_script(model: nn.Module, path: Path) -> str:
+    """Write a scripted model; a second time where scripting met a number that it holds for one of its own functions.
+
+    TorchScript knows its functions by `id`, some of which have been freed and given to other objects: now and then a
+    list of a convolution "cannot be used as a value". A copy of the model lies elsewhere in memory.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        torch.jit.script(model).save(str(path))
+        for candidate in (model, copy.deepcopy(model), copy.deepcopy(model)):
+            try:
+                torch.jit.script(candidate).save(str(path))
+                break
+            except RuntimeError as error:
+                if "builtin cannot be used as a value" not in str(error):
+                    raise
     return str(path)
 
 
