@@ -131,7 +131,7 @@ def _run_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("positions", f"{facts['positions']}, of which {reach} can reach the unit"))
     saving = facts.get("saving_limit")
     if saving is not None and math.isfinite(saving):
-        rows.append(("multiply-adds", f"{saving:.3g} times fewer than with a full pass for each position"))
+        rows.append(("multiply-adds", f"{_factor(saving)} times fewer than with a full pass for each position"))
     if facts.get("largest_change"):
         error = f"{facts.get('largest_error', 0.0):.2g} against full passes"
         rows.append(("largest change", f"{facts['largest_change']:.3g}, with an error of {error}"))
@@ -161,3 +161,12 @@ def crossed(sizes: Sequence[float]) -> str:
     '16×16'
     """
     return "×".join(f"{size:g}" for size in sizes)
+
+
+def _factor(value: float) -> str:
+    """Three digits, and all before the point.
+
+    >>> _factor(2.8041), _factor(1283.4)
+    ('2.8', '1283')
+    """
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
