@@ -5,6 +5,11 @@ from PIL import Image
 from scipy import ndimage
 
 
+def read(drawing):
+    """Rows of # and . as bools, parted by blanks."""
+    return np.array([[{"#": 1, ".": 0}[letter] for letter in row] for row in drawing.split()], bool)
+
+
 def labels(data, *numbers):
     """Slices of the EM stack's labels, as bools."""
     return [np.array(Image.open(data / "isbi2012_em" / "labels" / f"{number:02d}.png")) > 0 for number in numbers]

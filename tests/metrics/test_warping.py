@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from metrics.proposals import blurred, distortions, intensities, labels
+from metrics.proposals import blurred, distortions, intensities, labels, read
 from perimetry.errors import InputError, ShapeError
 from perimetry.metrics import (
     classify,
@@ -102,10 +102,6 @@ def test_real_labels_warp_as_defined(data, kind):
 def test_real_intensities_warp_as_defined(data):
     (label,) = labels(data, 7)
     assert_as_defined(label[:160, :160], intensities(data, 7)[:160, :160], 0.4)
-
-
-def read(drawing):
-    return np.array([[{"#": 1, ".": 0}[letter] for letter in row] for row in drawing.split()], bool)
 
 
 @pytest.mark.parametrize(
