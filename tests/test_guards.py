@@ -9,6 +9,7 @@ import pytest
 
 import perimetry
 import perimetry.metrics
+import perimetry.ops
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "perimetry"
@@ -70,6 +71,8 @@ MAY_IMPORT = {
     "images": FACTS,
     "models": FACTS | {"images"},
     "metrics": FACTS,
+    "ops": {"errors"},
+    "nn": {"errors", "ops"},
     "report": FACTS | {"scoring", "metrics"},  # records of results
     "scoring": FACTS | {"files", "images", "metrics", "report"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
@@ -120,6 +123,11 @@ def test_every_public_name_is_there_and_documented(name):
 @pytest.mark.parametrize("name", perimetry.metrics.__all__)
 def test_every_score_is_there_and_documented(name):
     assert getattr(perimetry.metrics, name).__doc__
+
+
+@pytest.mark.parametrize("name", perimetry.ops.__all__)
+def test_every_operator_is_there_and_documented(name):
+    assert getattr(perimetry.ops, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():
