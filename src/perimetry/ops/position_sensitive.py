@@ -16,8 +16,8 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
     (K, 5), rows of (image, x1, y1, x2, y2) in pixels of the image, the last pixel included; scale: cells per pixel,
     1 / 16 at stride 16. Returns (K, C, size, size). R-FCN's score is its mean over the bins.
 
-    Coordinates are rounded to pixels (halves away from zero), x2 and y2 moved on by the last pixel, then scaled; a side is
-    at least 0.1 cells. A bin takes every cell that it touches, inside the map; with none it is 0. torchvision's
+    Coordinates are rounded to pixels (halves away from zero), x2 and y2 moved on by the last pixel, then scaled; a side
+    is at least 0.1 cells. A bin takes every cell that it touches, inside the map; with none it is 0. torchvision's
     `ps_roi_pool` scales before it rounds, has no last pixel and never reads the map's last row and column. Gradients
     reach the features; boxes have none. Raises `ShapeError` and `InputError`.
 
@@ -43,7 +43,8 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
     top, bottom = _bin_edges(boxes[:, 2], boxes[:, 4], size=size, scale=scale, extent=height)
 
     # (N, classes, bins, H, W) -> one table per image and bin, with all classes of it
-    tables = features.unflatten(1, (classes, bins)).transpose(1, 2).reshape(images * bins, classes, height, width)
+    tables = features.reshape(images, classes, bins, height, width).transpose(1, 2)
+    tables = tables.reshape(images * bins, classes, height, width)
     table = image[:, None] * bins + torch.arange(bins, device=boxes.device)  # (K, bins)
 
     def by_row(edges: Tensor) -> Tensor:

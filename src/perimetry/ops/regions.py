@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from perimetry.errors import InputError, ShapeError
 
@@ -58,9 +58,10 @@ def round_half_away(values: Tensor) -> Tensor:
 def rectangle_means(tables: Tensor, table: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Means over rows [top, bottom) and columns [left, right) of chosen maps, by sums over all pixels above and left.
 
-    tables: (T, C, H, W); table, top, bottom, left, right: integers of one shape (R,), inside the map; returns
-    (R, C). An empty rectangle has the mean 0. Linear in the pixels plus the rectangles, however large these are. Sums are
-    kept in double precision where the device has it. Values that are not finite reach all rectangles of their channel.
+    tables: (T, C, H, W); table, top, bottom, left, right: integers of one shape (R,), inside the map; returns (R, C).
+    An empty rectangle has the mean 0. Takes time in the pixels plus the rectangles, however large these are. Sums are
+    kept in double precision where the device has it. A value that is not finite reaches the means right of it and
+    below.
     """
     bottom, right = bottom.maximum(top), right.maximum(left)
     corners = ((bottom, right), (top, right), (bottom, left), (top, left))
@@ -83,7 +84,7 @@ class _RectangleMeans(torch.autograd.Function):
     @staticmethod
     def forward(tables: Tensor, at: Tensor, areas: Tensor) -> Tensor:
         # Channels last, so that one corner is one row; in place, as memory is what this costs.
-        framed = F.pad(tables.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 0))
+        framed = functional.pad(tables.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 0))
         rows = framed.cumsum(1, dtype=_wide(tables)).cumsum_(2).flatten(0, 2)
         totals = rows.index_select(0, at[0])
         for sign, corner in zip((-1, -1, 1), at[1:].unbind(), strict=True):
@@ -91,13 +92,17 @@ class _RectangleMeans(torch.autograd.Function):
         return totals.div_(areas[:, None]).to(tables.dtype)
 
     @staticmethod
-    def setup_context(context: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
+    def setup_context(
+        context: Any,
+        inputs: tuple[Tensor, Tensor, Tensor],
+        output: Tensor,  # noqa: ARG004 - torch passes it
+    ) -> None:
         tables, at, areas = inputs
         context.save_for_backward(at, areas)
         context.shape = tables.shape
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override] - torch leaves it open
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         at, areas = context.saved_tensors
         count, channels, height, width = context.shape
         each = gradient.to(_wide(gradient)) / areas[:, None]
@@ -105,6 +110,6 @@ class _RectangleMeans(torch.autograd.Function):
         # From the far end, so that a plain running sum gives each pixel all corners below and right of it.
         for sign, corner in zip((1, -1, -1, 1), at.unbind(), strict=True):
             rows = rows.index_add_(0, len(rows) - 1 - corner, each, alpha=sign)
-        sums = rows.unflatten(0, (count, height + 1, width + 1)).cumsum_(1).cumsum_(2)
+        sums = rows.reshape(count, height + 1, width + 1, channels).cumsum_(1).cumsum_(2)
         tables = sums[:, :height, :width].to(gradient.dtype).flip(0, 1, 2).permute(0, 3, 1, 2)
         return tables, None, None
