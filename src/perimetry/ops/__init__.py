@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from perimetry.ops.bilinear import bilinear_deconvolution, bilinear_kernel
 from perimetry.ops.context import global_context, unpool
+from perimetry.ops.downsampling import (
+    blur_pool,
+    lp_pool,
+    max_blur_pool,
+    pooled_size,
+    stochastic_pool,
+    stochastic_pool_mean,
+)
 from perimetry.ops.normalization import (
     l2_normalize,
     local_response_norm,
@@ -16,19 +25,27 @@ from perimetry.ops.pyramid import caffe_windows, paper_windows, pyramid_pool
 from perimetry.ops.roi_pooling import roi_max_pool, roi_pyramid_pool, spp_cells
 
 __all__ = [
+    "bilinear_deconvolution",
+    "bilinear_kernel",
+    "blur_pool",
     "caffe_windows",
     "global_context",
     "l2_normalize",
     "local_response_norm",
+    "lp_pool",
     "lrn_caffe",
     "lrn_paper",
     "lrn_tensorflow",
     "lrn_within_channel",
+    "max_blur_pool",
     "paper_windows",
+    "pooled_size",
     "position_sensitive_roi_pool",
     "pyramid_pool",
     "roi_max_pool",
     "roi_pyramid_pool",
     "spp_cells",
+    "stochastic_pool",
+    "stochastic_pool_mean",
     "unpool",
 ]
