@@ -14,6 +14,8 @@ from perimetry.ops import (
     blur_pool,
     lp_pool,
     max_blur_pool,
+    max_pool,
+    mean_pool,
     pooled_size,
     stochastic_pool,
     stochastic_pool_mean,
@@ -68,6 +70,16 @@ def test_lp(power, kernel, stride, padding, rounding):
     pooled = lp_pool(x, power=power, **arguments)
     for (i, j), cells in windows_of(x, **arguments):
         assert_close(pooled[:, :, i, j], cells.norm(power, dim=2))
+
+
+@pytest.mark.parametrize("rounding", ["floor", "ceil"])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (4, 3, 2), (5, 1, 2)])
+def test_maximum_and_mean_are_torchs(kernel, stride, padding, rounding):
+    x = torch.randn(2, 2, 8, 9, dtype=torch.float64) - 1
+    arguments = {"kernel": kernel, "stride": stride, "padding": padding, "rounding": rounding}
+    theirs = (kernel, stride, padding)
+    assert_close(max_pool(x, **arguments), F.max_pool2d(x, *theirs, ceil_mode=rounding == "ceil"))
+    assert_close(mean_pool(x, **arguments), F.avg_pool2d(x, *theirs, ceil_mode=rounding == "ceil"))
 
 
 def test_lp_is_torchs_on_whole_windows_of_activations():
@@ -157,6 +169,8 @@ def test_gradients():
     x = (torch.randperm(2 * 5 * 6).double() - 20).reshape(1, 2, 5, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: lp_pool(x, power=3, **WINDOWS), (x,), eps=1e-4, rtol=1e-3)
     assert torch.autograd.gradcheck(lambda x: stochastic_pool_mean(x + 0.5, **WINDOWS), (x,))
+    assert torch.autograd.gradcheck(lambda x: max_pool(x, **WINDOWS), (x,))
+    assert torch.autograd.gradcheck(lambda x: mean_pool(x, **WINDOWS), (x,))
     assert torch.autograd.gradcheck(lambda x: blur_pool(x, **WINDOWS), (x,))
     assert torch.autograd.gradcheck(lambda x: max_blur_pool(x, **WINDOWS), (x,))
     assert torch.autograd.gradcheck(lambda x: bilinear_deconvolution(x, kernel=4, stride=2), (x,))

@@ -8,9 +8,12 @@ from perimetry.ops.downsampling import (
     blur_pool,
     lp_pool,
     max_blur_pool,
+    max_pool,
+    mean_pool,
     pooled_size,
     stochastic_pool,
     stochastic_pool_mean,
+    window_frame,
 )
 from perimetry.ops.normalization import (
     l2_normalize,
@@ -38,6 +41,8 @@ __all__ = [
     "lrn_tensorflow",
     "lrn_within_channel",
     "max_blur_pool",
+    "max_pool",
+    "mean_pool",
     "paper_windows",
     "pooled_size",
     "position_sensitive_roi_pool",
@@ -48,4 +53,5 @@ __all__ = [
     "stochastic_pool",
     "stochastic_pool_mean",
     "unpool",
+    "window_frame",
 ]

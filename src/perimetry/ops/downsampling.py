@@ -1,4 +1,4 @@
-"""Downsampling by windows: LP, stochastic, blurred, and blurred maximum; sizes rounded down, or up as Caffe does."""
+"""Downsampling by windows, plain, drawn or blurred; sizes are rounded down, or up as Caffe does."""
 
 from __future__ import annotations
 
@@ -48,6 +48,34 @@ def pooled_size(extent: int, *, kernel: int, stride: int, padding: int = 0, roun
     return windows
 
 
+def max_pool(features: Tensor, *, kernel: int, stride: int, padding: int = 0, rounding: Rounding = "floor") -> Tensor:
+    """The maximum of each window; what lies beyond the border is never one.
+
+    features: (N, C, H, W); returns (N, C, rows, columns), each as `pooled_size` says. As all functions here.
+
+    >>> max_pool(torch.arange(9.0).reshape(1, 1, 3, 3), kernel=2, stride=2, rounding="ceil")
+    tensor([[[[4., 5.],
+              [7., 8.]]]])
+    """
+    frame = window_frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    return functional.max_pool2d(functional.pad(features, frame, value=-torch.inf), kernel, stride)
+
+
+def mean_pool(features: Tensor, *, kernel: int, stride: int, padding: int = 0, rounding: Rounding = "floor") -> Tensor:
+    """The mean of each window, as Caffe and torch take it: zeros of the padding count, what lies beyond does not.
+
+    >>> mean_pool(torch.arange(9.0).reshape(1, 1, 3, 3), kernel=2, stride=2, rounding="ceil")
+    tensor([[[[2.0000, 3.5000],
+              [6.5000, 8.0000]]]])
+    """
+    sums = _window_sums(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    counts = [
+        torch.tensor([min(kernel, extent + 2 * padding - index * stride) for index in range(windows)])
+        for extent, windows in zip(features.shape[2:], sums.shape[2:], strict=True)
+    ]
+    return sums / (counts[0][:, None] * counts[1]).to(sums)
+
+
 def lp_pool(
     features: Tensor, *, power: float, kernel: int, stride: int, padding: int = 0, rounding: Rounding = "floor"
 ) -> Tensor:
@@ -87,7 +115,7 @@ def stochastic_pool(
     >>> stochastic_pool(features, kernel=2, stride=2)
     tensor([[[[7.]]]])
     """
-    frame = _frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    frame = window_frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     framed = functional.pad(features.relu(), frame)
     windows = framed.unfold(2, kernel, stride).unfold(3, kernel, stride).flatten(4)  # (N, C, rows, columns, cells)
     uniform = torch.rand(windows.shape, generator=generator, device=features.device)
@@ -123,7 +151,7 @@ def blur_pool(
     tensor([[[[1., 1.],
               [1., 1.]]]])
     """
-    frame = _frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    frame = window_frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     return _blur(features, kernel=kernel, stride=stride, frame=frame)
 
 
@@ -146,16 +174,20 @@ def max_blur_pool(
     """
     if taps < 1 or taps % 2 == 0:
         raise InputError(f"taps is the odd side of a centred blur, got {taps}")
-    frame = _frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    frame = window_frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     dense = functional.max_pool2d(functional.pad(features, frame, value=-torch.inf), kernel, stride=1)
     side = taps // 2
     return _blur(dense, kernel=taps, stride=stride, frame=(side, side, side, side))
 
 
-def _frame(
-    features: Tensor, *, kernel: int, stride: int, padding: int, rounding: Rounding
+def window_frame(
+    features: Tensor, *, kernel: int, stride: int, padding: int = 0, rounding: Rounding = "floor"
 ) -> tuple[int, int, int, int]:
-    """Cells to add left, right, above and below so that whole windows give the rounded size; never negative."""
+    """Cells to add left, right, above and below a map so that whole windows give the size that `pooled_size` says.
+
+    >>> window_frame(torch.ones(1, 1, 54, 53), kernel=3, stride=2, rounding="ceil")
+    (0, 0, 0, 1)
+    """
     check_features(features)
     after = []
     for extent in features.shape[2:]:
@@ -165,7 +197,7 @@ def _frame(
 
 
 def _window_sums(features: Tensor, *, kernel: int, stride: int, padding: int, rounding: Rounding) -> Tensor:
-    frame = _frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    frame = window_frame(features, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     return functional.avg_pool2d(functional.pad(features, frame), kernel, stride, divisor_override=1)
 
 

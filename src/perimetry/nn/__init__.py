@@ -1,0 +1,39 @@
+"""Layers and blocks of the published systems, thin over `perimetry.ops`."""
+
+from __future__ import annotations
+
+from perimetry.nn.context import EarlyFusion, GlobalContext, LateFusion
+from perimetry.nn.downsampling import (
+    BlurDownsample,
+    ConvolutionDownsample,
+    Downsample,
+    LPDownsample,
+    MaxBlurDownsample,
+    MaxDownsample,
+    MeanDownsample,
+    StochasticDownsample,
+    downsample,
+)
+from perimetry.nn.normalization import L2Normalize, LocalResponseNorm
+from perimetry.nn.pooling import BilinearDeconvolution, PositionSensitiveRoIPool, RoIMaxPool, SpatialPyramidPooling
+
+__all__ = [
+    "BilinearDeconvolution",
+    "BlurDownsample",
+    "ConvolutionDownsample",
+    "Downsample",
+    "EarlyFusion",
+    "GlobalContext",
+    "L2Normalize",
+    "LPDownsample",
+    "LateFusion",
+    "LocalResponseNorm",
+    "MaxBlurDownsample",
+    "MaxDownsample",
+    "MeanDownsample",
+    "PositionSensitiveRoIPool",
+    "RoIMaxPool",
+    "SpatialPyramidPooling",
+    "StochasticDownsample",
+    "downsample",
+]
