@@ -9,6 +9,7 @@ import pytest
 
 import perimetry
 import perimetry.metrics
+import perimetry.nn
 import perimetry.ops
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +129,11 @@ def test_every_score_is_there_and_documented(name):
 @pytest.mark.parametrize("name", perimetry.ops.__all__)
 def test_every_operator_is_there_and_documented(name):
     assert getattr(perimetry.ops, name).__doc__
+
+
+@pytest.mark.parametrize("name", perimetry.nn.__all__)
+def test_every_layer_is_there_and_documented(name):
+    assert getattr(perimetry.nn, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():

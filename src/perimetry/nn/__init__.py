@@ -14,16 +14,24 @@ from perimetry.nn.downsampling import (
     StochasticDownsample,
     downsample,
 )
+from perimetry.nn.inception import InceptionNaive, InceptionV1, InceptionV2, InceptionV3
 from perimetry.nn.normalization import L2Normalize, LocalResponseNorm
 from perimetry.nn.pooling import BilinearDeconvolution, PositionSensitiveRoIPool, RoIMaxPool, SpatialPyramidPooling
+from perimetry.nn.residual import BasicBlock, Bottleneck
 
 __all__ = [
+    "BasicBlock",
     "BilinearDeconvolution",
     "BlurDownsample",
+    "Bottleneck",
     "ConvolutionDownsample",
     "Downsample",
     "EarlyFusion",
     "GlobalContext",
+    "InceptionNaive",
+    "InceptionV1",
+    "InceptionV2",
+    "InceptionV3",
     "L2Normalize",
     "LPDownsample",
     "LateFusion",
