@@ -87,6 +87,19 @@ def test_lp_is_torchs_on_whole_windows_of_activations():
     assert_close(lp_pool(x, power=2, kernel=2, stride=2), F.lp_pool2d(x, 2, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_powers_of_half_precision_do_not_overflow(dtype):
+    x = torch.full((1, 1, 2, 2), 1000.0, dtype=dtype)
+    assert_close(lp_pool(x, power=2, kernel=2, stride=2), x[:, :, :1, :1] * 2)
+    assert_close(stochastic_pool_mean(x, kernel=2, stride=2), x[:, :, :1, :1])
+
+
+def test_a_number_of_zero_still_draws_the_only_activation(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    x = torch.tensor([[[[0.0, 0.0], [7.0, 0.0]]]])
+    assert stochastic_pool(x, kernel=2, stride=2).item() == 7
+
+
 def test_a_window_of_zeros_has_a_gradient_of_zero():
     x = torch.zeros(1, 1, 4, 4, requires_grad=True)
     (lp_pool(x, power=2, kernel=2, stride=2) + stochastic_pool_mean(x, kernel=2, stride=2)).sum().backward()

@@ -90,10 +90,11 @@ def lp_pool(
     """
     if not 1 <= power < torch.inf:
         raise InputError(f"power is at least 1 and finite, got {power}; the limit of large powers is max pooling")
-    totals = _window_sums(features.abs().pow(power), kernel=kernel, stride=stride, padding=padding, rounding=rounding)
+    powers = _widened(features).abs().pow(power)
+    totals = _window_sums(powers, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     some = totals > 0
     # The root's slope at 0 is infinite: it must not meet the 0 that stands before it in the chain.
-    return torch.where(some, torch.where(some, totals, 1.0).pow(1 / power), 0.0)
+    return torch.where(some, torch.where(some, totals, 1.0).pow(1 / power), 0.0).to(features.dtype)
 
 
 def stochastic_pool(
@@ -120,7 +121,9 @@ def stochastic_pool(
     windows = framed.unfold(2, kernel, stride).unfold(3, kernel, stride).flatten(4)  # (N, C, rows, columns, cells)
     uniform = torch.rand(windows.shape, generator=generator, device=features.device)
     # The largest of p / e, with e exponential, falls on each cell with probability p.
-    drawn = (windows.detach() / -uniform.log()).argmax(4, keepdim=True)
+    # A uniform number can be 0, whose e would be infinite and hide the cell.
+    exponential = -uniform.clamp(min=torch.finfo(uniform.dtype).tiny).log()
+    drawn = (windows.detach() / exponential).argmax(4, keepdim=True)
     return windows.gather(4, drawn)[..., 0]
 
 
@@ -132,11 +135,11 @@ def stochastic_pool_mean(
     >>> stochastic_pool_mean(torch.tensor([[[[1.0, 3.0], [0.0, 0.0]]]]), kernel=2, stride=2)
     tensor([[[[2.5000]]]])
     """
-    positive = features.relu()
+    positive = _widened(features).relu()
     totals = _window_sums(positive, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     squares = _window_sums(positive.square(), kernel=kernel, stride=stride, padding=padding, rounding=rounding)
     some = totals > 0
-    return torch.where(some, squares / torch.where(some, totals, 1.0), 0.0)
+    return torch.where(some, squares / torch.where(some, totals, 1.0), 0.0).to(features.dtype)
 
 
 def blur_pool(
@@ -194,6 +197,12 @@ def window_frame(
         windows = pooled_size(extent, kernel=kernel, stride=stride, padding=padding, rounding=rounding)
         after.append(max((windows - 1) * stride + kernel - extent - padding, 0))
     return padding, after[1], padding, after[0]
+
+
+def _widened(features: Tensor) -> Tensor:
+    """In single precision at least: powers of half-precision values overflow."""
+    check_features(features)
+    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def _window_sums(features: Tensor, *, kernel: int, stride: int, padding: int, rounding: Rounding) -> Tensor:

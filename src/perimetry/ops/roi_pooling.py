@@ -26,6 +26,8 @@ def roi_max_pool(features: Tensor, boxes: Tensor, *, size: int | tuple[int, int]
               [13., 15.]]]])
     """
     check_features(features)
+    if min(size if isinstance(size, tuple) else (size,)) < 1:
+        raise InputError(f"size counts bins, at least 1 a side; got {size}")
     if not scale > 0:
         raise InputError(f"scale is cells per pixel, above 0 (1 / 16 at stride 16), got {scale}")
     boxes = check_boxes(boxes, features)
