@@ -129,7 +129,10 @@ def random_cells(count, height, width, images=2):
 
 
 @pytest.mark.parametrize("reduction", ["max", "mean"])
-@pytest.mark.parametrize(("height", "width", "levels"), [(13, 17, (6, 3, 2, 1)), (1, 1, (4, 2, 1)), (60, 58, (7, 5))])
+@pytest.mark.parametrize(
+    ("height", "width", "levels"),
+    [(13, 17, (6, 3, 2, 1)), (1, 1, (4, 2, 1)), (60, 58, (7, 5)), (20, 20, (1, 4, 6, 2, 1))],
+)
 def test_on_boxes_it_is_the_pyramid_of_each_box_cut_out(height, width, levels, reduction):
     features = torch.randn(2, 3, height, width, dtype=torch.float64)
     cells = random_cells(40, height, width)

@@ -89,8 +89,17 @@ def roi_pyramid_pool(
                 f"expected whole cells inside the map of {height} x {width}, first before last; "
                 "map boxes of the image with spp_cells"
             )
-    pool = _level_maxima if reduction == "max" else _level_means
-    return torch.cat([pool(features, rows, bins).flatten(1) for bins in levels], 1)
+    pooled: dict[int, Tensor] = {}
+    for bins in sorted(set(levels), reverse=True):
+        finer = next((each for each in pooled if each % bins == 0), None)
+        if reduction == "mean":
+            pooled[bins] = _level_means(features, rows, bins)
+        elif finer is None:
+            pooled[bins] = _level_maxima(features, rows, bins)
+        else:
+            # A third of a side is exactly two of its sixths, whose first and last cells are rounded alike.
+            pooled[bins] = torch.nn.functional.max_pool2d(pooled[finer], finer // bins)
+    return torch.cat([pooled[bins].flatten(1) for bins in levels], 1)
 
 
 def _edges(low: Tensor, high: Tensor, bins: int) -> tuple[Tensor, Tensor]:
