@@ -222,6 +222,12 @@ def test_roi_max_pooling_against_cells():
         (lambda x: roi_pyramid_pool(x, torch.tensor([[0, 0.5, 0, 3, 3]])), InputError, "whole cells"),
         (lambda x: roi_max_pool(x, torch.zeros(1, 5), size=2, scale=-1), InputError, "scale is cells per pixel"),
         (lambda x: roi_max_pool(x, torch.zeros(1, 5), size=(2, 0), scale=1), InputError, "size counts bins"),
+        (lambda x: spp_cells(torch.zeros(1, 4), height=2, width=2, step=16), ShapeError, r"expected boxes \(K, 5\)"),
+        (
+            lambda x: spp_cells(torch.zeros(1, 5), height=0, width=2, step=16),
+            ShapeError,
+            "at least one cell, got 0 x 2",
+        ),
         (lambda x: spp_cells(torch.zeros(1, 5), height=2, width=2, step=0), InputError, "step is pixels per cell"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, ShapeError
 from perimetry.ops.pyramid import Reduction, check_levels, check_reduction
 from perimetry.ops.regions import check_boxes, check_features, rectangle_means
 
@@ -50,6 +50,10 @@ def spp_cells(
     >>> spp_cells(torch.tensor([[0, 0, 16, 79, 200.0]]), height=10, width=10, step=16, offset0=1)
     tensor([[0, 0, 1, 5, 9]])
     """
+    if boxes.ndim != 2 or boxes.shape[1] != 5:
+        raise ShapeError(f"expected boxes (K, 5), rows of (image, x1, y1, x2, y2), got {tuple(boxes.shape)}")
+    if min(height, width) < 1:
+        raise ShapeError(f"expected a map with at least one cell, got {height} x {width}")
     if not step > 0:
         raise InputError(f"step is pixels per cell, above 0, got {step}")
     # The release counts pixels and cells from 1, and halves what crossed towards zero.
