@@ -57,6 +57,9 @@ def runner(
         return None
     output = fold.output if fold is not None else node.outputs[0]
     assert output is not None, "a convolution makes a value"
+    shapes = network.values[operands[0].value].shape, network.values[output].shape
+    if any(shape[dim] != 1 for shape in shapes for dim in (0, 2, 3) if dim not in frame.dims):
+        return None
     kept: list[torch.Tensor] = []
 
     def weights(step: Step) -> torch.Tensor:

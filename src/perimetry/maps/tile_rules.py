@@ -46,9 +46,11 @@ _ANY_EXTENT = frozenset(
         "alias",
         "detach",
         "slice",
+        "constant_pad_nd",
+        "roll",
     )
 )
-_VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
+VIEWS = ("aten.view", "aten._unsafe_view", "aten.reshape")
 _PRODUCTS = ("aten.addmm", "aten.mm", "aten.linear", "aten._addmm_activation")
 _MOVES = ("aten.slice", "aten.constant_pad_nd", "aten.reflection_pad2d", "aten.replication_pad2d", "aten.roll")
 _IN_PLACE = ("relu", "add", "sub", "mul", "hardtanh", "silu", "hardswish", "leaky_relu", "sigmoid", "elu", "tanh")
@@ -67,7 +69,7 @@ def tile_rule(
     if fold is None and _others_used(network, node, output):
         return None
     changed = [(value, relation) for value, relation in reads if network.depends[value.index]]
-    if node.op in _VIEWS:
+    if node.op in VIEWS:
         return _view(network, output, changed[0][0], frames)
     found = [operand for operand in (_operand(*each, frames) for each in changed) if operand is not None]
     if not found or len(found) < len(changed):
@@ -138,15 +140,33 @@ def _runner(ready: Program, node: Node, operands: Sequence[Operand], frame: Fram
     arguments = call_of(network, node).arguments
     in_place = all(isinstance(read, Each) for operand in operands for read in operand.reads)
     if node.op in _PRODUCTS:
-        return _product(node, operands) if in_place and len(operands) == 1 and frame.dims[0] == 0 else None
+        rows = in_place and len(operands) == 1 and frame.dims[0] == 0 and _are_rows(network, node, operands[0].value)
+        return _product(node, operands) if rows else None
     if node.op == "aten.add" and in_place and _is_plain_sum(network, node, arguments, operands):
         return _sum(operands)
     if in_place and (node.op in _ANY_EXTENT or describe(node.func).pointwise):
         free = _extents_are_free(network, node, frame)
         return _position_by_position(network, node, operands, frame) if free else None
     if node.op in _MOVES or "upsample_nearest" in node.op:
-        return tile_pooling.moves(operands[0], output)
+        return tile_pooling.moves(operands[0], output) if _keeps_channels(network, node, operands[0], output) else None
     return tile_pooling.runner(node.op, arguments, operands, output, frame)
+
+
+def _keeps_channels(network: Network, node: Node, source: Operand, output: int) -> bool:
+    """True where what only moves rows and columns leaves the other dimensions as they are."""
+    dims = source.frame.dims
+    shapes = [network.values[index].shape for index in (source.value, output)]
+    before, after = ([extent for dim, extent in enumerate(shape) if dim not in dims] for shape in shapes)
+    turned = call_of(network, node).arguments["dims"] if node.op == "aten.roll" else ()
+    return before == after and all(dim % len(shapes[0]) in dims for dim in turned)
+
+
+def _are_rows(network: Network, node: Node, changed: int) -> bool:
+    """True where a product's rows are the map that changes, and what is added to it is the same for all rows."""
+    added = node.args[0] if "addmm" in node.op else None
+    first = node.args[0] if added is None else node.args[1]
+    alike = added is None or network.values[added.index].shape[:-1] in ((), (1,))
+    return first.index == changed and alike
 
 
 def _extents_are_free(network: Network, node: Node, frame: Frame) -> bool:
@@ -157,11 +177,14 @@ def _extents_are_free(network: Network, node: Node, frame: Frame) -> bool:
     arguments = call_of(network, node).arguments
     if node.op == "aten.native_layer_norm":
         return max(frame.dims) < rank - len(arguments["normalized_shape"])
-    if node.op in ("aten._softmax", "aten._log_softmax", "aten.cat", "aten.glu", "aten.slice"):
-        return arguments["dim"] % rank not in frame.dims
+    if node.op in ("aten.native_batch_norm", "aten.prelu"):
+        return 1 not in frame.dims
+    along = node.op in ("aten._softmax", "aten._log_softmax", "aten.cat", "aten.glu", "aten.slice")
+    if along and arguments["dim"] % rank in frame.dims:
+        return False
     for index in needs(node):
         value = network.values[index]
-        if network.depends[index] or len(value.shape) <= 1 or node.op == "aten.native_batch_norm":
+        if network.depends[index]:
             continue
         lead = rank - len(value.shape)
         if any(value.shape[dim - lead] != 1 for dim in frame.dims if dim >= lead):
