@@ -130,6 +130,112 @@ def test_runs_on_windows_and_equals_full_runs(name):
     compared(model, image, "last")
 
 
+def _heads(x: Tensor) -> Tensor:
+    """Attention whose heads stand on the first axis with the images, as in PyTorch's."""
+    tokens = x.flatten(2).transpose(1, 2)
+    heads = tokens.view(len(x), -1, 2, 4).permute(0, 2, 1, 3).reshape(2 * len(x), -1, 4)
+    seen = (heads @ heads.transpose(1, 2)).softmax(-1) @ heads
+    return seen.view(len(x), 2, -1, 4).permute(0, 1, 3, 2).reshape(len(x), 8, *x.shape[2:])
+
+
+def _tokens_first(x: Tensor) -> Tensor:
+    """A softmax over positions that stand before the images, as in DETR's encoder."""
+    tokens = x.flatten(2).permute(2, 0, 1) * 2
+    return (tokens.softmax(0) * tokens).permute(1, 2, 0).reshape(x.shape)
+
+
+def _tilt(*shape: int) -> Tensor:
+    return torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
+
+
+class RowNorm(nn.Module):
+    """A batch norm whose channels are the rows of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(22)
+        self.norm.running_mean.copy_(_tilt(22))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
+
+
+class TokenNorm(nn.Module):
+    """A batch norm whose channels are the positions of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(22 * 27)
+        self.norm.running_mean.copy_(_tilt(22 * 27))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
+
+
+class PairsOfTokens(nn.Module):
+    """A 1x1 convolution on (positions, pairs): no map of rows and columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = self.mix(x.reshape(len(x), 4, 2, -1).transpose(2, 3))
+        return pairs.transpose(2, 3).reshape(x.shape)
+
+
+REFUSED_ON_WINDOWS = {
+    "coordinates beside the map": lambda: (
+        lambda x: torch.cat((x[:, :7], _tilt(1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)), 1)
+    ),
+    "coordinates, for one image only": lambda: lambda x: torch.cat((x[:, :7], _tilt(1, 1, *x.shape[2:])), 1),
+    "the first image of a batch": lambda: lambda x: x[:1].softmax(2),
+    "a number for each column": lambda: lambda x: x * _tilt(27),
+    "channels and rows padded": lambda: lambda x: F.pad(x, (0, 0, 1, 2, 1, 1))[:, :8],
+    "channels and rows rolled": lambda: lambda x: torch.roll(x, (1, 2), (1, 2)),
+    "instance norm": lambda: nn.InstanceNorm2d(8),
+    "local response norm": lambda: lambda x: F.local_response_norm(x, 3),
+    "heads among the images": lambda: _heads,
+    "positions before the images": lambda: _tokens_first,
+    "a reshape that copies for several images": lambda: (
+        lambda x: (
+            (x.permute(0, 2, 3, 1).reshape(-1, 8) * 2).view(len(x), -1, 8).softmax(1).transpose(1, 2).reshape(x.shape)
+        )
+    ),
+    "rows as channels": RowNorm,
+    "positions as channels": TokenNorm,
+    "pairs of tokens": PairsOfTokens,
+    "added to a product's rows": lambda: (
+        lambda x: (
+            torch.addmm(_tilt(22 * 27, 8), x.flatten(2).transpose(1, 2).reshape(-1, 8), torch.eye(8))
+            .t()
+            .reshape(x.shape)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_ON_WINDOWS)
+def test_what_does_not_run_on_windows_runs_on_full_maps(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Plain(REFUSED_ON_WINDOWS[name]()).eval()
+    compared(model, image_of(1, 3, 22, 27), "last@2,3")
+    compared(model, image_of(1, 3, 22, 27), "last")
+
+
+@pytest.mark.parametrize("move", [lambda x: F.pad(x, (0, 0, 0, 0, 2, 2))[:, :8], lambda x: torch.roll(x, 3, 1)])
+def test_padded_and_rolled_channels_run_on_windows(move):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Plain(move).eval()
+    image = image_of(1, 3, 22, 27)
+    network = trace(model, image)
+    plan = make_plan(network, network.layer("last").value, None, [0], [0], (4, 4))
+    assert plan.first_full_operator() is None
+    compared(model, image, "last")
+
+
 def test_a_whole_network_of_many_sizes():
     """A U-Net: pooled, upsampled in both ways, and joined again."""
 
@@ -259,6 +365,7 @@ def test_a_cover_computes_every_position_once(extents, size, step):
         (Frame((2, 3), (4, 6)), (1, 8, 4, 6), (1, 2, 4, 4, 6), (3, 4)),
         (Frame((2, 3), (4, 6)), (1, 8, 4, 6), (1, 192), None),
         (Frame((1, 2), (4, 6)), (1, 4, 6, 8), (1, 2, 2, 6, 8), None),
+        (Frame((1, 3), (4, 6)), (1, 4, 4, 6), (1, 4, 4, 6), None),  # rows, channels, columns
     ],
 )
 def test_a_frame_seen_under_another_shape(frame, shape, new, dims):

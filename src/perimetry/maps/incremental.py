@@ -7,7 +7,7 @@ follows run on full maps, for the whole batch (see `wide`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from perimetry.maps.program import constants, needs
 from perimetry.maps.steps import Scratch, Step, TileRule
 from perimetry.maps.tiles import Tile, Unchanged, Windows, as_index
 from perimetry.maps.wide import Wide
+from perimetry.records import Node
 
 
 class Runner:
@@ -35,6 +36,8 @@ class Runner:
         for node in plan.dependent():
             self.base.update(plan.program.run(node, self.base))
         self._unchanged = Unchanged(self.base, plan.frames)
+        self._kept = {plan.target} if wide is None else set(wide.entries)
+        self._nodes = _leading_to(plan, self._kept)
 
     def run(self, positions: Sequence[tuple[int, int]], patches: torch.Tensor) -> Tile | torch.Tensor:
         """The target for a batch of grid positions: windows of it, or full tensors.
@@ -43,14 +46,11 @@ class Runner:
         """
         plan = self.plan
         windows = _BatchWindows(positions)
-        kept = {plan.target} if self.wide is None else set(self.wide.entries)
-        last = {index: node.index for node in plan.program.nodes for index in needs(node)}
+        last = {index: node.index for node in self._nodes for index in needs(node)}
         tiles = {plan.program.network.inputs[0]: self._image_tile(positions, patches, windows)}
-        for node in plan.program.nodes:
-            rule = plan.tiles.get(node.index)
-            if rule is None:
-                continue
-            spent = {index for index in needs(node) if last[index] == node.index and index not in kept}
+        for node in self._nodes:
+            rule = plan.tiles[node.index]
+            spent = {index for index in needs(node) if last[index] == node.index and index not in self._kept}
             tiles[rule.output] = self._step(rule, windows, tiles, spent)
             for index in spent:
                 tiles.pop(index, None)
@@ -83,6 +83,17 @@ class Runner:
         found = windows.of(self.plan.reached[rule.output])
         table = rule.run(Step(own, found, self._unchanged, self._scratch, spare))
         return Tile(table, found, rule.frame, self.plan.program.network.values[rule.output].shape)
+
+
+def _leading_to(plan: Plan, values: Collection[int]) -> list[Node]:
+    """The nodes that run on windows and that those values are made by, in order."""
+    wanted, nodes = set(values), []
+    for node in reversed(plan.program.nodes):
+        rule = plan.tiles.get(node.index)
+        if rule is not None and rule.output in wanted:
+            wanted.update(operand.value for operand in rule.operands)
+            nodes.append(node)
+    return nodes[::-1]
 
 
 class _BatchWindows:

@@ -45,6 +45,8 @@ class Frame:
         >>> Frame((1, 2), (4, 6)).reshaped((1, 4, 6, 32), (24, 32)).dims
         (0,)
         """
+        if self.dims[-1] - self.dims[0] >= len(self.dims):
+            return None
         inner = math.prod(shape[self.dims[-1] + 1 :])
         for dim, extent in enumerate(new):
             if extent == math.prod(self.extents) and math.prod(new[dim + 1 :]) == inner:
@@ -184,19 +186,18 @@ class Tile:
         return torch.where(as_index(index, base) >= 0, self.table.reshape(-1)[flat], unchanged)
 
     def dense(self, base: torch.Tensor) -> torch.Tensor:
-        """The whole maps of all patches, along the first dimension: the unchanged one with each window pasted over."""
+        """The whole maps of all patches, one after the other along the first dimension: the windows pasted over."""
         patches, positions = len(self.windows.tops), math.prod(self.frame.extents)
         table = self.frame.table(base)
         made = table.new_empty((patches * positions, table.shape[1]))
         made.view(patches, *table.shape).copy_(table)
         places = self.windows.patches * positions + self.windows.flat(self.frame.extents)
         made.index_copy_(0, as_index(places, made), self.table)
-        if self.frame.dims[0] == 0:
-            return made.reshape(-1, *base.shape[1:])
-        rest = [extent for dim, extent in enumerate(base.shape) if dim not in self.frame.dims][1:]
+        rest = [extent for dim, extent in enumerate(base.shape) if dim not in self.frame.dims]
         lead = self.frame.extents if len(self.frame.dims) == 2 else (positions,)
         split = made.reshape(patches, *lead, *rest)
-        return split.movedim(tuple(range(1, 1 + len(lead))), self.frame.dims)
+        moved = split.movedim(tuple(range(1, 1 + len(lead))), tuple(dim + 1 for dim in self.frame.dims))
+        return moved.flatten(0, 1)
 
 
 class Unchanged:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from perimetry.errors import TraceError, UnknownNameError
 from perimetry.maps import batching
 from perimetry.maps.averaging import Position
 from perimetry.maps.cropping import Crop, crop_for, moved_target, resized
@@ -53,8 +54,10 @@ class WindowRuns:
         self.batches = batching.batches(self._plan, self.positions, room)
         self._wide: Wide | None = None
         if not plan.windows_only and self.positions:
-            shape = (len(self.batches[0]), *image.shape[1:])
-            recorded = trace(module, torch.empty(shape, dtype=image.dtype, device="meta"))
+            recorded = _recorded(module, network, target, (len(self.batches[0]), *image.shape[1:]), image.dtype)
+            if recorded is None:  # the model takes one image at a time
+                self.batches = [range(place, place + 1) for place in range(len(self.positions))]
+                recorded = network
             self._wide = Wide(plan, recorded, recorded.layer(target.layer).value)
         self._runner: Runner | None = None
 
@@ -129,6 +132,19 @@ class WindowRuns:
                 f"{self._memory / 2**20:.3g} MiB that were allowed; a smaller image takes less"
             )
         return notes
+
+
+def _recorded(
+    module: torch.nn.Module, network: Network, target: Target, shape: tuple[int, ...], dtype: torch.dtype
+) -> Network | None:
+    """The model on a batch of images; None where that does not make the target once for each image."""
+    try:
+        recorded = trace(module, torch.empty(shape, dtype=dtype, device="meta"))
+        made = recorded.values[recorded.layer(target.layer).value].shape
+    except (TraceError, UnknownNameError):
+        return None
+    one = network.values[target.value].shape
+    return recorded if made == (shape[0] * one[0], *one[1:]) else None
 
 
 def _watched(target: Target) -> tuple[int, int] | None:
