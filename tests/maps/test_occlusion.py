@@ -190,6 +190,14 @@ def test_fills() -> None:
     assert (occlude(model, image, "0@4,4", patch=4, stride=4, fill="noise", seed=1).map != again).any()
 
 
+def test_a_constant_fill_is_as_exact_as_the_image() -> None:
+    model = nn.Conv2d(1, 1, 1, bias=False).double().eval()
+    image = torch.ones(1, 1, 4, 4, dtype=torch.float64)
+    found = occlude(model, image, "output@0,0", patch=2, stride=2, fill="constant:0.9")
+    change = (0.9 - 1) * float(model.weight.detach())
+    assert abs(found.facts["largest_change"] - abs(change)) < 1e-15
+
+
 def test_a_photo_may_fill_and_is_told_by_its_name() -> None:
     from perimetry.images import sample_photo
 

@@ -63,7 +63,7 @@ class Fill:
                 )
             return self.picture.reshape(image.shape).to(image)
         if self.level is not None:
-            return torch.full((1, image.shape[1], *patch), self.level).to(image)
+            return image.new_full((1, image.shape[1], *patch), self.level)
         if self.name == "blur":
             return _blurred(image, patch)
         if self.name == "mean":
