@@ -206,3 +206,25 @@ def test_a_windowed_layer_is_refused_with_what_to_do() -> None:
 
     with pytest.raises(InputError, match=r"windows or regions on its first axis, .*ask for the layer that puts them"):
         perimetry.occlude(made(Windows), torch.rand(1, 3, 8, 8), "inside", patch=4)
+
+
+class TokenAlone(nn.Module):
+    """Ends in a normalised class token, which sees everything by attention and stands nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.token = nn.Parameter(torch.ones(1, 1, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat((self.token.expand(len(x), -1, -1), self.embed(x).flatten(2).transpose(1, 2)), 1)
+        tokens = tokens + (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+        return self.norm(tokens[:, :1])
+
+
+def test_a_class_token_is_passed_over_for_the_default_unit() -> None:
+    from perimetry.maps.receptive import walk
+    from perimetry.maps.targets import default_unit
+
+    network = perimetry.trace(TokenAlone().eval(), torch.empty(1, 3, 16, 16))
+    assert default_unit(walk(network)) not in ("output", "norm")

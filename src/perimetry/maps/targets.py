@@ -91,9 +91,10 @@ def default_unit(found: Walk) -> str:
     network = found.network
     for layer in reversed(network.layers):
         value = network.values[layer.value]
-        known = layer.value in found.views and layer.value not in found.unknown
-        known = known and value.dtype.is_floating_point and len(value.shape) > 2 and 0 not in value.shape
-        if known and max(find_target(found, layer.name).field.units) > 1:
+        view = None if layer.value in found.unknown else found.views.get(layer.value)
+        if view is None or not value.dtype.is_floating_point or len(value.shape) <= 2 or 0 in value.shape:
+            continue
+        if max(summarise(view, value.shape, network.image_shape).full.units) > 1:
             return layer.name
     return network.layers[-1].name
 
