@@ -198,6 +198,18 @@ def test_a_constant_fill_is_as_exact_as_the_image() -> None:
     assert abs(found.facts["largest_change"] - abs(change)) < 1e-15
 
 
+def test_a_batch_norm_in_single_precision_after_a_convolution_in_half() -> None:
+    model = settled(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)))
+    model.bfloat16()[1].float()
+    image = image_of(1, 3, 12, 14).bfloat16()
+    found = occlude(model, image, "output", patch=4, stride=4, fill="constant:0.5")
+    with torch.no_grad():
+        base = model(image)
+        image[:, :, 4:8, 8:12] = 0.5
+        change = float(found.target.of(model(image) - base).double().norm())
+    assert abs(change / float(found.map[1, 2]) - 1) < 0.02  # bfloat16 has three digits
+
+
 def test_a_photo_may_fill_and_is_told_by_its_name() -> None:
     from perimetry.images import sample_photo
 

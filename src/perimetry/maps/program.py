@@ -96,8 +96,9 @@ def _fold(network: Network, convolution: Node, norm: Mapping[str, Any], output: 
     bias, scale, shift = (None if part is None else part.tensor.detach() for part in optional)
     factor = torch.rsqrt(variance + norm["eps"]) * (1 if scale is None else scale)
     moved = ((0 if bias is None else bias) - mean) * factor + (0 if shift is None else shift)
-    folded = (weight * factor[:, None, None, None]).contiguous(memory_format=torch.channels_last)
-    return Folded(folded, moved, output)
+    # A batch norm kept in single precision after a convolution in half makes what the convolution makes.
+    folded = (weight * factor[:, None, None, None]).to(weight).contiguous(memory_format=torch.channels_last)
+    return Folded(folded, moved.to(weight), output)
 
 
 def _overlaid(network: Network, node: Node, values: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
