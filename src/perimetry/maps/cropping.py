@@ -21,7 +21,6 @@ from perimetry.maps.targets import Target
 from perimetry.maps.tiles import Ints
 from perimetry.records import Network
 from perimetry.rules import Each, Window
-from perimetry.rules.relations import read_table
 
 # What these compute depends on the size of the whole map.
 _OF_ALL = ("upsample", "adaptive", "roll", "reflection", "replication")
@@ -137,8 +136,8 @@ def _offsets(plan: Plan, cropped: Plan, crop: Crop, needed: Needed) -> dict[int,
                 return None
             made = (int(after[0]), int(after[1]))
             for axis in range(2):
-                own = _table(operand.reads[axis], operand.frame.extents[axis], rule.frame.extents[axis])
-                other = _table(same.reads[axis], same.frame.extents[axis], twin.frame.extents[axis])
+                own = operand.table(axis, rule.frame.extents[axis])
+                other = same.table(axis, twin.frame.extents[axis])
                 if not _alike(own, other, needed[rule.output][axis], before[axis], made[axis]):
                     return None
             found.add(made)
@@ -157,7 +156,3 @@ def _alike(own: Ints, other: Ints, wanted: Interval, before: int, after: int) ->
         return False
     reads, same = own[first : last + 1], other[first - after : last - after + 1]
     return reads.shape == same.shape and bool((np.where(reads < 0, -1, reads - before) == same).all())
-
-
-def _table(read: Each | Window, inputs: int, outputs: int) -> Ints:
-    return np.arange(outputs)[:, None] if isinstance(read, Each) else read_table(read, inputs, outputs)

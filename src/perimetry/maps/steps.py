@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from perimetry.maps.tiles import Frame, Tile, Unchanged, Windows
+from perimetry.maps.tiles import Frame, Ints, Tile, Unchanged, Windows
 from perimetry.rules import Each, Window
+from perimetry.rules.relations import read_table
 
 
 class Scratch:
@@ -32,6 +34,15 @@ class Operand:
     value: int
     reads: tuple[Each | Window, Each | Window]
     frame: Frame
+
+    def table(self, axis: int, outputs: int) -> Ints:
+        """The inputs that each of so many outputs reads along an axis, (outputs, taps); -1 where nothing is read."""
+        read = self.reads[axis]
+        return (
+            np.arange(outputs)[:, None]
+            if isinstance(read, Each)
+            else read_table(read, self.frame.extents[axis], outputs)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from perimetry.maps.steps import Operand, Run, Step
 from perimetry.maps.tiles import Frame, Ints, as_index
 from perimetry.records import Node
 from perimetry.rules import Each
-from perimetry.rules.relations import read_table
 
 _UNFOLDED = 1 << 19  # numbers that are unfolded at once: 2 MiB of float32
 _FEWEST_ROWS = 256  # of a product, for which the weights are read once
@@ -145,11 +144,7 @@ def _picked(form: _Convolution, constant: Callable[[Step], torch.Tensor | None])
 
 def _unfolded(form: _Convolution) -> Run:
     """Each output's inputs side by side in one row (im2col), then one matrix product."""
-    extents = zip(form.source.reads, form.source.frame.extents, form.frame.extents, strict=True)
-    tables = [
-        np.arange(outputs)[:, None] if isinstance(read, Each) else read_table(read, inputs, outputs)
-        for read, inputs, outputs in extents
-    ]
+    tables = [form.source.table(axis, outputs) for axis, outputs in enumerate(form.frame.extents)]
 
     def run(step: Step) -> torch.Tensor:
         matrix = form.weights(step).permute(0, 2, 3, 1).flatten(1).t()  # a view: the weights keep channels last

@@ -16,8 +16,6 @@ import torch
 
 from perimetry.maps.steps import Operand, Run, Step
 from perimetry.maps.tiles import Frame, Ints, Windows, as_index
-from perimetry.rules import Each
-from perimetry.rules.relations import read_table
 
 Weights = npt.NDArray[np.float64]
 
@@ -44,9 +42,8 @@ def runner(op: str, arguments: Mapping[str, Any], operands: Sequence[Operand], o
 def _read_tables(source: Operand, frame: Frame) -> list[Ints]:
     """Per axis the inputs that each output reads, (outputs, taps), -1 for none; each input once."""
     tables = []
-    for axis, read in enumerate(source.reads):
-        inputs, outputs = source.frame.extents[axis], frame.extents[axis]
-        table = np.arange(outputs)[:, None] if isinstance(read, Each) else read_table(read, inputs, outputs).copy()
+    for axis, outputs in enumerate(frame.extents):
+        table = source.table(axis, outputs).copy()
         for tap in range(1, table.shape[1]):
             table[(table[:, :tap] == table[:, tap : tap + 1]).any(axis=1), tap] = -1
         tables.append(table)
@@ -157,24 +154,18 @@ def _around(windows: Windows, tables: Sequence[Ints]) -> Windows:
     return Windows.between(spans[0], spans[1])
 
 
-def moves(source: Operand, output: int) -> Run:
+def moves(source: Operand, output: int, frame: Frame) -> Run:
     """An operator whose every output is one of its inputs, or a constant."""
+    down, across = (source.table(axis, outputs)[:, 0] for axis, outputs in enumerate(frame.extents))
 
     def run(step: Step) -> torch.Tensor:
         windows, tile = step.windows, step.tiles[0]
         made = step.base.rows(output, windows)
-        rows, columns = (
-            places if isinstance(read, Each) else _only(read, places, source.frame.extents[axis])
-            for axis, (read, places) in enumerate(zip(source.reads, (windows.rows, windows.columns), strict=True))
-        )
+        rows, columns = down[windows.rows], across[windows.columns]
         index = tile.windows.index(windows.patches, rows, columns)
         inside = np.flatnonzero((index >= 0) & (rows >= 0) & (columns >= 0))
         taken = tile.table.index_select(0, as_index(index[inside], made))
         made.index_copy_(0, as_index(inside, made), taken)
         return made
-
-    def _only(read: Any, places: Ints, inputs: int) -> Ints:
-        outputs = int(places.max(initial=0)) + 1
-        return np.asarray(read_table(read, inputs, outputs)[places, 0])
 
     return run

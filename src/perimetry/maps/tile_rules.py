@@ -148,7 +148,11 @@ def _runner(ready: Program, node: Node, operands: Sequence[Operand], frame: Fram
         free = _extents_are_free(network, node, frame)
         return _position_by_position(network, node, operands, frame) if free else None
     if node.op in _MOVES or "upsample_nearest" in node.op:
-        return tile_pooling.moves(operands[0], output) if _keeps_channels(network, node, operands[0], output) else None
+        return (
+            tile_pooling.moves(operands[0], output, frame)
+            if _keeps_channels(network, node, operands[0], output)
+            else None
+        )
     return tile_pooling.runner(node.op, arguments, operands, output, frame)
 
 
@@ -197,9 +201,10 @@ def _position_by_position(network: Network, node: Node, operands: Sequence[Opera
     changed = [operand.value for operand in operands]
     shapes = [network.values[index].shape for index in changed]
     writing = _writing(network, node, changed)
+    read = set(needs(node))
 
     def run(step: Step) -> torch.Tensor:
-        values = dict(step.base.values)
+        values = {index: step.base.values[index] for index in read}
         for tile, operand, shape in zip(step.tiles, operands, shapes, strict=True):
             table = tile.within(step.windows, step.base, operand.value)
             values[operand.value] = operand.frame.tensor(table, shape)
@@ -254,10 +259,10 @@ def _writing(network: Network, node: Node, changed: Sequence[int]) -> Any | None
 
 def _product(node: Node, operands: Sequence[Operand]) -> Run:
     """A matrix product whose rows are the positions."""
-    value = operands[0].value
+    value, read = operands[0].value, set(needs(node))
 
     def run(step: Step) -> torch.Tensor:
-        values = dict(step.base.values)
+        values = {index: step.base.values[index] for index in read}
         values[value] = step.tiles[0].within(step.windows, step.base, value)
         args = [given(argument, values) for argument in node.args]
         made: torch.Tensor = node.func(*args, **{name: given(item, values) for name, item in node.kwargs.items()})

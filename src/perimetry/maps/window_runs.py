@@ -58,7 +58,7 @@ class WindowRuns:
             if recorded is None:  # the model takes one image at a time
                 self.batches = [range(place, place + 1) for place in range(len(self.positions))]
                 recorded = network
-            self._wide = Wide(plan, recorded, recorded.layer(target.layer).value)
+            self._wide = Wide(self._plan, recorded, recorded.layer(target.layer).value)
         self._runner: Runner | None = None
 
     def _planned(self, network: Network, target: Target, crop: Crop, *way: Way) -> Plan:
