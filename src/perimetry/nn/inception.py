@@ -21,6 +21,14 @@ def _convolution(
     return nn.Sequential(*layers, nn.ReLU())
 
 
+def _chain(in_channels: int, *steps: tuple[int, int | tuple[int, int]], normalized: bool) -> nn.Sequential:
+    """Convolutions one after the other, each told as (channels, kernel)."""
+    channels = [in_channels, *(out_channels for out_channels, _ in steps)]
+    return nn.Sequential(
+        *(_convolution(before, *step, normalized=normalized) for before, step in zip(channels, steps, strict=False))
+    )
+
+
 class _Branches(nn.Module):
     """Branches by their names, each a chain of layers from the same input; their results are joined by channel."""
 
@@ -70,14 +78,8 @@ class InceptionV1(_Branches):
     ) -> None:
         super().__init__(
             one=_convolution(in_channels, ones, 1, normalized=False),
-            three=nn.Sequential(
-                _convolution(in_channels, threes[0], 1, normalized=False),
-                _convolution(threes[0], threes[1], 3, normalized=False),
-            ),
-            five=nn.Sequential(
-                _convolution(in_channels, fives[0], 1, normalized=False),
-                _convolution(fives[0], fives[1], 5, normalized=False),
-            ),
+            three=_chain(in_channels, (threes[0], 1), (threes[1], 3), normalized=False),
+            five=_chain(in_channels, (fives[0], 1), (fives[1], 5), normalized=False),
             pool=nn.Sequential(nn.MaxPool2d(3, 1, padding=1), _convolution(in_channels, pooled, 1, normalized=False)),
         )
 
@@ -97,15 +99,8 @@ class InceptionV2(_Branches):
     ) -> None:
         super().__init__(
             one=_convolution(in_channels, ones, 1, normalized=True),
-            three=nn.Sequential(
-                _convolution(in_channels, threes[0], 1, normalized=True),
-                _convolution(threes[0], threes[1], 3, normalized=True),
-            ),
-            twice=nn.Sequential(
-                _convolution(in_channels, doubles[0], 1, normalized=True),
-                _convolution(doubles[0], doubles[1], 3, normalized=True),
-                _convolution(doubles[1], doubles[1], 3, normalized=True),
-            ),
+            three=_chain(in_channels, (threes[0], 1), (threes[1], 3), normalized=True),
+            twice=_chain(in_channels, (doubles[0], 1), (doubles[1], 3), (doubles[1], 3), normalized=True),
             pool=nn.Sequential(nn.AvgPool2d(3, 1, padding=1), _convolution(in_channels, pooled, 1, normalized=True)),
         )
 
@@ -135,17 +130,17 @@ class InceptionV3(_Branches):
             raise InputError(f"n is the odd side of a kernel that keeps the size, got {n}")
         super().__init__(
             one=_convolution(in_channels, ones, 1, normalized=True),
-            factored=nn.Sequential(
-                _convolution(in_channels, factored[0], 1, normalized=True),
-                _convolution(factored[0], factored[0], (1, n), normalized=True),
-                _convolution(factored[0], factored[1], (n, 1), normalized=True),
+            factored=_chain(
+                in_channels, (factored[0], 1), (factored[0], (1, n)), (factored[1], (n, 1)), normalized=True
             ),
-            doubled=nn.Sequential(
-                _convolution(in_channels, doubled[0], 1, normalized=True),
-                _convolution(doubled[0], doubled[0], (n, 1), normalized=True),
-                _convolution(doubled[0], doubled[0], (1, n), normalized=True),
-                _convolution(doubled[0], doubled[0], (n, 1), normalized=True),
-                _convolution(doubled[0], doubled[1], (1, n), normalized=True),
+            doubled=_chain(
+                in_channels,
+                (doubled[0], 1),
+                (doubled[0], (n, 1)),
+                (doubled[0], (1, n)),
+                (doubled[0], (n, 1)),
+                (doubled[1], (1, n)),
+                normalized=True,
             ),
             pool=nn.Sequential(nn.AvgPool2d(3, 1, padding=1), _convolution(in_channels, pooled, 1, normalized=True)),
         )
