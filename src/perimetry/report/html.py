@@ -23,9 +23,8 @@ from perimetry.report.numbers import (
     stride_text,
 )
 from perimetry.report.page_data import json_for_script, page_data, photo_uri
-from perimetry.report.pages import asset, content_hash, template
+from perimetry.report.pages import page_parts, template
 from perimetry.report.stages import Comparison, Stage, comparison, stages
-from perimetry.report.views import package_version
 from perimetry.report.visible import visible_layers
 
 # A notebook keeps its output in the file, so the fragment shows one screen of rows.
@@ -85,19 +84,14 @@ def inspection_page(models: Sequence[ModelRecord], photo: Photo | None) -> str:
 
     Scripts and styles are allowed by their hashes only (Content-Security-Policy), names from the model are escaped.
     """
-    style, script = asset("report.css"), asset("theme.js") + asset("report.js")
     page: str = template("report.html.j2").render(
         models=[_model_view(model) for model in models],
         comparison=_comparison_view(comparison(models)) if len(models) > 1 else None,
         photo=None if photo is None else photo_uri(photo),
         photo_name="" if photo is None else plain(photo.name),
         data=json_for_script(page_data(models)),
-        style=style,
-        script=script,
-        style_hash=content_hash(style),
-        script_hash=content_hash(script),
         explain=explanations,
-        version=package_version(),
+        **page_parts(["report.css"], ["theme.js", "report.js"]),
     )
     return page
 

@@ -14,8 +14,7 @@ from perimetry.report.map_text import by_root
 from perimetry.report.map_views import COLUMNS, MapView, map_views
 from perimetry.report.numbers import plain
 from perimetry.report.page_data import json_for_script, photo_uri
-from perimetry.report.pages import asset, content_hash, template
-from perimetry.report.views import package_version
+from perimetry.report.pages import page_parts, template
 
 if TYPE_CHECKING:
     from perimetry import UnitMap
@@ -47,8 +46,6 @@ def maps_html(maps: Sequence[UnitMap], photo: Photo | None = None) -> str:
     views = map_views(maps, None if photo is None else photo.name)
     units = _units(maps, views)
     data = map_page_data(maps, views)
-    style = asset("report.css") + asset("maps.css")
-    script = asset("theme.js") + asset("map_plot.js") + asset("maps.js")
     page: str = template("maps.html.j2").render(
         views=views,
         first=data["maps"][0],
@@ -62,11 +59,7 @@ def maps_html(maps: Sequence[UnitMap], photo: Photo | None = None) -> str:
         photo_name="" if photo is None else plain(photo.name),
         bars={name: _stops(signed=name == "signed") for name in ("plain", "signed")},
         data=json_for_script(data),
-        style=style,
-        script=script,
-        style_hash=content_hash(style),
-        script_hash=content_hash(script),
-        version=package_version(),
+        **page_parts(["report.css", "maps.css"], ["theme.js", "map_plot.js", "maps.js"]),
     )
     return page
 

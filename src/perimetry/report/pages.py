@@ -9,7 +9,11 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from perimetry.report.views import package_version
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment, Template
     from markupsafe import Markup
 
@@ -55,3 +59,15 @@ def asset(name: str) -> str:
 def content_hash(text: str) -> str:
     """The hash by which the page allows one inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def page_parts(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, str]:
+    """What every page is given: its style and script from those files, the hashes that allow them, and the version."""
+    style, script = ("".join(map(asset, names)) for names in (styles, scripts))
+    return {
+        "style": style,
+        "script": script,
+        "style_hash": content_hash(style),
+        "script_hash": content_hash(script),
+        "version": package_version(),
+    }

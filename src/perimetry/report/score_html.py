@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perimetry.report.numbers import plain
 from perimetry.report.page_data import json_for_script
-from perimetry.report.pages import asset, content_hash, template
+from perimetry.report.pages import page_parts, template
 from perimetry.report.score_confusion import MOST_CLASSES, confusion_view
 from perimetry.report.score_curves import plots
 from perimetry.report.score_distribution import distribution
@@ -14,7 +14,6 @@ from perimetry.report.score_gallery import gallery
 from perimetry.report.score_pictures import LONGEST_SIDE, hex_color
 from perimetry.report.score_views import abstract, classes_table, images_table, kinds_of_detections, settings, totals
 from perimetry.report.score_words import name_of
-from perimetry.report.views import package_version
 
 if TYPE_CHECKING:
     from perimetry.scoring.results import Scored
@@ -61,8 +60,6 @@ def score_html(scored: Scored) -> str:
         "pictures": {str(drawn_at[image.index]): place for place, image in enumerate(pictures.images)},
     }
     kinds = {box.kind for image in pictures.images for box in image.boxes}
-    style = asset("report.css") + asset("score.css")
-    script = asset("theme.js") + asset("score_plots.js") + asset("score.js")
     page: str = template("score.html.j2").render(
         kind=scored.kind,
         title=_TITLES[scored.kind],
@@ -85,10 +82,6 @@ def score_html(scored: Scored) -> str:
         image_count=len(scored.images),
         hex_color=hex_color,
         data=json_for_script(data),
-        style=style,
-        script=script,
-        style_hash=content_hash(style),
-        script_hash=content_hash(script),
-        version=package_version(),
+        **page_parts(["report.css", "score.css"], ["theme.js", "score_plots.js", "score.js"]),
     )
     return page
