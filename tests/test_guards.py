@@ -9,6 +9,7 @@ import pytest
 
 import perimetry
 import perimetry.metrics
+import perimetry.networks
 import perimetry.nn
 import perimetry.ops
 
@@ -70,14 +71,17 @@ MAY_IMPORT = {
     "costs": FACTS | {"rules", "tracing"},
     "probes": FACTS | {"rules", "tracing"},
     "images": FACTS,
-    "models": FACTS | {"images"},
+    "models": FACTS | {"images", "networks"},
     "metrics": FACTS,
     "ops": {"errors"},
     "nn": {"errors", "ops"},
+    "networks": {"errors", "geometry", "ops", "nn"},
+    "verification": FACTS | {"inspection", "models", "networks"},
     "report": FACTS | {"scoring", "metrics"},  # records of results
     "scoring": FACTS | {"files", "images", "metrics", "report"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
-    "cli": FACTS | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"},
+    "cli": FACTS
+    | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring", "networks"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")
@@ -134,6 +138,11 @@ def test_every_operator_is_there_and_documented(name):
 @pytest.mark.parametrize("name", perimetry.nn.__all__)
 def test_every_layer_is_there_and_documented(name):
     assert getattr(perimetry.nn, name).__doc__
+
+
+@pytest.mark.parametrize("name", perimetry.networks.__all__)
+def test_every_network_is_there_and_documented(name):
+    assert getattr(perimetry.networks, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -164,9 +164,10 @@ def _row(network: Network, layer: Layer, told: dict[str, LayerFields], cost: Any
 
 
 def _classes(model: LoadedModel, image: torch.Tensor) -> tuple[ClassScore, ...]:
-    """The five most probable classes, where the model answers with one score per class."""
+    """The five most probable classes, where the model answers with one score per class, alone or as "logits"."""
     with torch.no_grad():
         scores = model.module(image)
+    scores = scores.get("logits") if isinstance(scores, dict) else scores
     if not isinstance(scores, torch.Tensor) or scores.ndim != 2 or scores.shape[1] < 2:
         return ()
     top = scores[0].float().softmax(0).topk(min(5, scores.shape[1]))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from perimetry.errors import InputError, UnknownNameError
-from perimetry.models import default, from_file, from_function, from_timm, from_torchvision
+from perimetry.errors import InputError, UnknownNameError, WeightsError
+from perimetry.models import default, from_file, from_function, from_perimetry, from_timm, from_torchvision
 from perimetry.models.loaded import LoadedModel
 from perimetry.models.weights import fit_weights, read_checkpoint
 
@@ -21,8 +21,8 @@ _LONGEST_NAME = 500  # characters; suggestions for longer ones would only cost t
 def load_model(name: str | None = None, *, weights: str | Path | None = None, seed: int = 0) -> LoadedModel:
     """The model of that name, in eval mode, with what is needed to prepare a photo for it.
 
-    name: "torchvision:resnet50", "timm:convnext_tiny", "package.module:function", or a file (`.pt2`, TorchScript); a
-    bare name is looked up in that order; None is the default model, with its packaged weights.
+    name: "torchvision:resnet50", "timm:convnext_tiny", "perimetry:parsenet", "package.module:function", or a file
+    (`.pt2`, TorchScript); a bare name is looked up in that order; None is the default model, with its packaged weights.
     weights: "none" for random ones, the same for the same `seed` (so it is for a name unless told otherwise);
     "default" for the source's pretrained ones, which may be downloaded; or a file of tensors (safetensors or PyTorch).
     Raises `UnknownNameError` with suggestions, `WeightsError`, `FileError`, `InputError`.
@@ -49,7 +49,7 @@ def load_model(name: str | None = None, *, weights: str | Path | None = None, se
 
 
 def list_models(pattern: str | None = None) -> list[str]:
-    """The full names of torchvision's and timm's models for photos, those that match `pattern` if there is one.
+    """The full names of torchvision's, timm's and perimetry's models for photos, or those that match `pattern`.
 
     pattern: with * and ? as in a shell, or a part of the name; capitals do not matter.
 
@@ -71,8 +71,10 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _full_names() -> list[str]:
-    return [from_torchvision.PREFIX + name for name in from_torchvision.names_for_photos()] + [
-        from_timm.PREFIX + name for name in from_timm.names()
+    return [
+        *(from_torchvision.PREFIX + name for name in from_torchvision.names_for_photos()),
+        *(from_timm.PREFIX + name for name in from_timm.names()),
+        *(from_perimetry.PREFIX + name for name in from_perimetry.names()),
     ]
 
 
@@ -83,7 +85,13 @@ def _builder(name: str, *, pretrained: bool) -> Callable[[], LoadedModel]:
         return lambda: from_torchvision.build(rest, pretrained=pretrained)
     if source in ("", "timm") and from_timm.knows(rest):
         return lambda: from_timm.build(rest, pretrained=pretrained)
-    if source in ("torchvision", "timm"):
+    if source in ("", "perimetry") and rest in from_perimetry.names():
+        if pretrained:
+            raise WeightsError(
+                f"perimetry publishes no weights for {rest!r}; name a file of weights, or leave them out"
+            )
+        return lambda: from_perimetry.build(rest)
+    if source in ("torchvision", "timm", "perimetry"):
         raise _unknown(name)
     if pretrained and (from_function.looks_like(name) or from_file.looks_like(name)):
         raise InputError(f"{name} has no pretrained weights to fetch; name a file of weights, or leave them out")
@@ -99,5 +107,5 @@ def _builder(name: str, *, pretrained: bool) -> Callable[[], LoadedModel]:
 
 
 def _unknown(name: str, advice: str = "`perimetry models` lists what can be named") -> UnknownNameError:
-    known = _full_names() if ":" in name else [*from_torchvision.names(), *from_timm.names()]
+    known = _full_names() if ":" in name else [*from_torchvision.names(), *from_timm.names(), *from_perimetry.names()]
     return UnknownNameError("model", name, known=known, advice=advice)

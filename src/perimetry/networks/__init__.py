@@ -1,0 +1,20 @@
+"""The published networks, each a function with its fidelity card; `CARDS` has them by name."""
+
+from __future__ import annotations
+
+from perimetry.networks.alexnet import ALEXNET, alexnet
+from perimetry.networks.cards import Card, Difference, Quantity, Result
+from perimetry.networks.classifier import Classifier, classification_losses
+
+CARDS: dict[str, Card] = {card.name: card for card in (ALEXNET,)}
+
+__all__ = [
+    "CARDS",
+    "Card",
+    "Classifier",
+    "Difference",
+    "Quantity",
+    "Result",
+    "alexnet",
+    "classification_losses",
+]
