@@ -77,11 +77,12 @@ MAY_IMPORT = {
     "nn": {"errors", "ops"},
     "networks": {"errors", "geometry", "ops", "nn"},
     "verification": FACTS | {"inspection", "models", "networks"},
-    "report": FACTS | {"scoring", "metrics"},  # records of results
+    "report": FACTS | {"scoring", "metrics", "networks"},  # records of results, and cards
     "scoring": FACTS | {"files", "images", "metrics", "report"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
     "cli": FACTS
-    | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring", "networks"},
+    | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"}
+    | {"networks", "verification"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")

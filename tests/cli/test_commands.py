@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import perimetry
 from perimetry import Inspection, LayerRecord, ModelRecord, Photo
 from perimetry.cli.main import main
 from perimetry.geometry import AxisField, Field
+from perimetry.networks import CARDS, Quantity
 from perimetry.records import Totals, UnknownOperator
 
 SOURCE = Path(perimetry.__file__).parents[1]
@@ -144,6 +146,7 @@ def test_an_unknown_operator_is_code_4_and_the_result_is_written(monkeypatch, ca
         ("inspect --html .", 2, "cannot write .: it is a directory"),
         ("models nothing-like-this", 2, "unknown model 'nothing-like-this'"),
         ("models a b", 2, "unexpected argument 'b'"),
+        ("models resnet18 --recount", 2, "--recount needs the name of one network with a card: alexnet"),
         ("doctor now", 2, "unexpected argument 'now'"),
     ],
 )
@@ -216,9 +219,37 @@ def test_hostile_names_do_not_reach_the_terminal(capsys):
 
 def test_models_lists_names(capsys):
     assert main(["models", "torchvision:vgg1?"]) == 0
-    assert capsys.readouterr().out.split() == [f"torchvision:vgg{depth}" for depth in (11, 13, 16, 19)]
-    assert main(["models", "alexnet", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["models"] == ["torchvision:alexnet"]
+    assert capsys.readouterr().out.split() == [
+        "torchvision:vgg11",
+        "torchvision:vgg13",
+        "torchvision:vgg16",
+        "torchvision:vgg19",
+    ]
+    assert main(["models", "squeezenet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"] == ["torchvision:squeezenet1_0", "torchvision:squeezenet1_1"]
+
+
+def test_models_prints_the_card_of_a_network(capsys):
+    assert main(["models", "AlexNet"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("AlexNet (perimetry:alexnet): classification, 227 × 227\n")
+    assert "build       perimetry.networks.alexnet(classes=1000, groups=2)" in printed
+    assert "a test counts them anew" in printed
+    assert printed.endswith("Other models of that name: torchvision:alexnet\n")
+
+
+def test_numbers_of_a_card_are_counted_anew(capsys):
+    assert main(["models", "perimetry:alexnet", "--recount", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)["card"]
+    assert card["quantities"][0]["recounted"] == 60965224
+    assert all(quantity["agrees"] for quantity in card["quantities"])
+
+
+def test_a_number_that_differs_is_told_and_ends_with_1(capsys, monkeypatch):
+    wrong = Quantity("parameters", 60965225, "a slip of the pen")
+    monkeypatch.setitem(CARDS, "alexnet", replace(CARDS["alexnet"], quantities=(wrong,)))
+    assert main(["models", "perimetry:alexnet", "--recount"]) == 1
+    assert "60,965,225 (here 60965224)" in capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_doctor_says_what_is_there(capsys, monkeypatch):
