@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from perimetry.errors import InputError, ShapeError
-from perimetry.ops.regions import check_boxes, check_features, rectangle_means, round_half_away
+from perimetry.ops.regions import check_boxes, check_features, rectangle_means, round_half_away, runs_compiled
 
 
 def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, scale: float) -> Tensor:
@@ -27,7 +27,7 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
               [2., 3.]]]])
     """
     check_features(features)
-    images, channels, height, width = features.shape
+    channels, height, width = features.shape[1:]
     if size < 1 or channels % (size * size):
         raise ShapeError(
             f"{size} x {size} bins need a multiple of {size * size} channels, got {channels}; "
@@ -36,16 +36,28 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
     if not scale > 0:
         raise InputError(f"scale is cells per pixel, above 0 (1 / 16 at stride 16), got {scale}")
     boxes = check_boxes(boxes, features)
-    classes, bins = channels // (size * size), size * size
-
     image = boxes[:, 0].long()
     left, right = _bin_edges(boxes[:, 1], boxes[:, 3], size=size, scale=scale, extent=width)  # (K, size) each
     top, bottom = _bin_edges(boxes[:, 2], boxes[:, 4], size=size, scale=scale, extent=height)
+    if runs_compiled(features, results=boxes.shape[0] * channels):
+        from perimetry.kernels.position_sensitive_numba import bin_means
+
+        means = bin_means(features, image, torch.stack([top, bottom, left, right]))
+    else:
+        means = _bin_means(features, image, top, bottom, left, right)
+    return means.reshape(boxes.shape[0], channels // (size * size), size, size)
+
+
+def _bin_means(features: Tensor, image: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Average each channel over the bin that is its own: (K, C * size * size)."""
+    images, channels, height, width = features.shape
+    size = top.shape[1]
+    classes, bins = channels // (size * size), size * size
 
     # (N, classes, bins, H, W) -> one table per image and bin, with all classes of it
     tables = features.reshape(images, classes, bins, height, width).transpose(1, 2)
     tables = tables.reshape(images * bins, classes, height, width)
-    table = image[:, None] * bins + torch.arange(bins, device=boxes.device)  # (K, bins)
+    table = image[:, None] * bins + torch.arange(bins, device=image.device)  # (K, bins)
 
     def by_row(edges: Tensor) -> Tensor:
         return edges[:, :, None].expand(-1, size, size).reshape(-1)
@@ -56,7 +68,7 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
     means = rectangle_means(
         tables, table.reshape(-1), by_row(top), by_row(bottom), by_column(left), by_column(right)
     )  # (K * bins, classes)
-    return means.reshape(len(boxes), bins, classes).transpose(1, 2).reshape(len(boxes), classes, size, size)
+    return means.reshape(image.shape[0], bins, classes).transpose(1, 2).flatten(1)
 
 
 def _bin_edges(low: Tensor, high: Tensor, *, size: int, scale: float, extent: int) -> tuple[Tensor, Tensor]:
