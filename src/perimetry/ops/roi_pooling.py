@@ -10,7 +10,7 @@ from torch import Tensor
 
 from perimetry.errors import InputError, ShapeError
 from perimetry.ops.pyramid import Reduction, check_levels, check_reduction
-from perimetry.ops.regions import check_boxes, check_features, rectangle_means
+from perimetry.ops.regions import check_boxes, check_features, rectangle_means, runs_compiled
 
 
 def roi_max_pool(features: Tensor, boxes: Tensor, *, size: int | tuple[int, int], scale: float) -> Tensor:
@@ -93,56 +93,57 @@ def roi_pyramid_pool(
                 f"expected whole cells inside the map of {height} x {width}, first before last; "
                 "map boxes of the image with spp_cells"
             )
-    pooled: dict[int, Tensor] = {}
-    for bins in sorted(set(levels), reverse=True):
-        finer = next((each for each in pooled if each % bins == 0), None)
-        if reduction == "mean":
-            pooled[bins] = _level_means(features, rows, bins)
-        elif finer is None:
-            pooled[bins] = _level_maxima(features, rows, bins)
-        else:
-            # A third of a side is exactly two of its sixths, whose first and last cells are rounded alike.
-            pooled[bins] = torch.nn.functional.max_pool2d(pooled[finer], finer // bins)
-    return torch.cat([pooled[bins].flatten(1) for bins in levels], 1)
+    results = rows.shape[0] * features.shape[1] * sum(bins * bins for bins in levels)
+    if not runs_compiled(features, results=results):
+        return _pyramid(features, rows.long(), levels, reduction)
+    if reduction == "mean":
+        from perimetry.kernels.roi_means_numba import level_means
+
+        return level_means(features, rows.long(), levels)
+    from perimetry.kernels.roi_maxima_numba import level_maxima
+
+    return level_maxima(features, rows.long(), levels, positions=torch.is_grad_enabled() and features.requires_grad)
+
+
+def _pyramid(features: Tensor, cells: Tensor, levels: tuple[int, ...], reduction: Reduction) -> Tensor:
+    """Each bin of each level and box as a rectangle of its own, then put side by side as levels of (C, n, n)."""
+    sides = [_bin_rectangles(cells, bins) for bins in levels]
+    table, top, bottom, left, right = torch.cat(sides, 2).flatten(1)  # (K * bins of all levels) each
+    reduce = rectangle_means if reduction == "mean" else _rectangle_maxima
+    pooled = reduce(features, table, top, bottom, left, right)
+    counts = [bins * bins for bins in levels]
+    pooled = pooled.reshape(cells.shape[0], sum(counts), features.shape[1]).transpose(1, 2)
+    return torch.cat([level.flatten(1) for level in torch.split(pooled, counts, 2)], 1)
+
+
+def _bin_rectangles(cells: Tensor, bins: int) -> Tensor:
+    """The image, rows [top, bottom) and columns [left, right) of the adaptive bins of boxes: (5, K, bins * bins)."""
+    top, bottom = (each[:, :, None].expand(-1, bins, bins) for each in _edges(cells[:, 2], cells[:, 4], bins))
+    left, right = (each[:, None, :].expand(-1, bins, bins) for each in _edges(cells[:, 1], cells[:, 3], bins))
+    return torch.stack([cells[:, 0, None, None].expand_as(top), top, bottom, left, right]).flatten(2)
 
 
 def _edges(low: Tensor, high: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """First cell and the one after the last of adaptive bins along one axis: (K, bins) each."""
-    low, extent = low.long()[:, None], (high - low).long()[:, None] + 1
+    low, extent = low[:, None], (high - low)[:, None] + 1
     steps = torch.arange(bins + 1, device=low.device)
     return low + steps[:-1] * extent // bins, low + (steps[1:] * extent + bins - 1) // bins
 
 
-def _level_means(features: Tensor, cells: Tensor, bins: int) -> Tensor:
-    left, right = _edges(cells[:, 1], cells[:, 3], bins)
-    top, bottom = _edges(cells[:, 2], cells[:, 4], bins)
+def _rectangle_maxima(
+    features: Tensor, image: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor
+) -> Tensor:
+    """Maxima over rectangles that hold at least a cell: (R, C); NaN where there is one, else the first of equals.
 
-    def by_row(edges: Tensor) -> Tensor:
-        return edges[:, :, None].expand(-1, bins, bins).reshape(-1)
-
-    def by_column(edges: Tensor) -> Tensor:
-        return edges[:, None, :].expand(-1, bins, bins).reshape(-1)
-
-    table = cells[:, 0].long()[:, None].expand(-1, bins * bins).reshape(-1)
-    means = rectangle_means(features, table, by_row(top), by_row(bottom), by_column(left), by_column(right))
-    return means.reshape(len(cells), bins * bins, features.shape[1]).transpose(1, 2)
-
-
-def _level_maxima(features: Tensor, cells: Tensor, bins: int) -> Tensor:
-    if _divides_exactly(bins, max(features.shape[2:])):
-        return roi_max_pool(features, cells, size=bins, scale=1.0)
-    # torchvision's bins would take a cell too many where 7 * (57 / 7) is not 57, so each box is pooled by itself.
-    pooled = [
-        torch.nn.functional.adaptive_max_pool2d(features[image, :, y1 : y2 + 1, x1 : x2 + 1], bins)
-        for image, x1, y1, x2, y2 in cells.long().tolist()
-    ]
-    return torch.stack(pooled) if pooled else features.new_zeros(0, features.shape[1], bins, bins)
-
-
-def _divides_exactly(bins: int, extent: int) -> bool:
-    """Whether single-precision bins of every side up to `extent` have the edges of whole-number arithmetic."""
-    with torch.device("cpu"):
-        sides, steps = torch.arange(1, extent + 1)[:, None], torch.arange(bins + 1)
-        edges = steps * (sides.float() / bins)
-        low, high = steps * sides // bins, (steps * sides + bins - 1) // bins
-        return bool((edges.floor() == low).all() and (edges.ceil() == high).all())
+    torchvision's operator finds them, each rectangle a box of one bin: in its bins of larger boxes 7 * (57 / 7) is
+    above 57. They are then read by their place, so that the gradient has a gradient in turn.
+    """
+    images, channels, height, width = features.shape
+    precision = torch.promote_types(features.dtype, torch.float32)
+    boxes = torch.stack([image, left, top, right - 1, bottom - 1], 1).to(precision)
+    findable = features.detach().to(precision).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    found = torch.ops.torchvision.roi_pool(findable, boxes, 1.0, 1, 1)[1].flatten(1)  # (R, C), below 0: all are -inf
+    cell = torch.where(found < 0, (top * width + left)[:, None], found.long())
+    plane = image[:, None] * channels + torch.arange(channels, device=image.device)
+    flat = features.reshape(images * channels * height * width)
+    return flat.index_select(0, (plane * (height * width) + cell).flatten()).reshape(image.shape[0], channels)
