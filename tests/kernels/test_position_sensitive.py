@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from perimetry.kernels import loops
-from perimetry.kernels.position_sensitive_numba import bin_means
+from perimetry.kernels.position_sensitive_numba import bin_edges, bin_means
 from perimetry.ops import position_sensitive, position_sensitive_roi_pool, regions
 
 
@@ -21,7 +21,7 @@ def case(*, images=3, classes=7, size=3, height=9, width=11, count=40, dtype=tor
     torch.manual_seed(0)
     features = torch.randn(images, classes * size * size, height, width, dtype=dtype)
     image = torch.randint(images, (count,)) // 2 * 2  # none in image 1
-    return features, image, torch.stack([*edges(count, size, height), *edges(count, size, width)])
+    return features, image, torch.stack([*edges(count, size, height), *edges(count, size, width)]).int()
 
 
 @pytest.fixture(params=[1, 3])
@@ -30,6 +30,20 @@ def _threads(request):
     torch.set_num_threads(request.param)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("size", "scale"), [(7, 1 / 16), (3, 1 / 8), (1, 0.3), (9, 0.1), (7, 1.7)])
+def test_edges_are_those_of_the_readable_form(size, scale, dtype):
+    torch.manual_seed(0)
+    boxes = torch.cat([torch.zeros(4000, 1), torch.rand(4000, 4) * 700 - 100], 1).to(dtype)
+    boxes[::2] = (boxes[::2] * 2).round() / 2  # halves
+    boxes[1::4] = boxes[1::4].round()
+    boxes[0, 1:] = torch.tensor([-1e30, -1e9, 1e9, 1e30])
+    left, right = position_sensitive._bin_edges(boxes[:, 1], boxes[:, 3], size=size, scale=scale, extent=41)
+    top, bottom = position_sensitive._bin_edges(boxes[:, 2], boxes[:, 4], size=size, scale=scale, extent=37)
+    found = bin_edges(boxes, size=size, scale=scale, height=37, width=41)
+    assert torch.equal(found.long(), torch.stack([top, bottom, left, right]))
 
 
 @pytest.mark.usefixtures("_threads")
@@ -41,7 +55,7 @@ def _threads(request):
 def test_values_and_gradients_are_those_of_the_readable_form(given, dtype):
     features, image, bins = case(**given, dtype=dtype)
     features.requires_grad_()
-    ours, slow = bin_means(features, image, bins), position_sensitive._bin_means(features, image, *bins)
+    ours, slow = bin_means(features, image, bins), position_sensitive._bin_means(features, image, *bins.long())
     assert_close(ours, slow)
     weights = torch.randn_like(ours)
     for found, expected in zip(*(torch.autograd.grad(each, features, weights) for each in (ours, slow)), strict=True):

@@ -16,12 +16,24 @@ BLOCK = 16  # channels a task: a cache line of the result, and tables that stay 
 def bin_means(features: Tensor, image: Tensor, edges: Tensor) -> Tensor:
     """Average each channel over the bin that is its own, for each box.
 
-    features: (N, C * size * size, H, W), float32 or float64 on the CPU; image: (K,); edges: integers (4, K, size), the
+    features: (N, C * size * size, H, W), float32 or float64 on the CPU; image: (K,); edges: int32 (4, K, size), the
     first row of each bin, the one after its last, and the same of columns, inside the map. Returns (K, C * size *
     size). Sums are kept in double precision; memory is a task's tables, 16 channels a thread, beside the result. The
     readable form is in `perimetry.ops.position_sensitive`. The gradient has a gradient in turn.
     """
     return cast("Tensor", _BinMeans.apply(features, image, edges))
+
+
+def bin_edges(boxes: Tensor, *, size: int, scale: float, height: int, width: int) -> Tensor:
+    """The edges that `bin_means` takes, (4, K, size), of the bins of boxes (K, 5) as R-FCN rounds them.
+
+    Torch's own rounding wakes all threads for a few thousand numbers, and waits for them where a core is busy.
+    """
+    edges = torch.empty(4, len(boxes), size, dtype=torch.int32)
+    given = boxes.contiguous().numpy()
+    kind = given.dtype.type
+    _find_edges(given, size, kind(scale), kind(0.1), height, width, edges.numpy())
+    return edges
 
 
 def _tasks(images: int, channels: int) -> int:
@@ -34,7 +46,7 @@ class _BinMeans(torch.autograd.Function):
         images, channels = features.shape[:2]
         means = features.new_empty(len(image), channels)
         order, starts = by_image(image, images)
-        maps, bins, out = features.detach().contiguous().numpy(), edges.int().contiguous().numpy(), means.numpy()
+        maps, bins, out = features.detach().contiguous().numpy(), edges.numpy(), means.numpy()
         share(_tasks(images, channels), lambda first, last: _pool(maps, order, starts, bins, out, first, last))
         return means
 
@@ -56,7 +68,7 @@ class _BinSpread(torch.autograd.Function):
     def forward(gradient: Tensor, image: Tensor, edges: Tensor, shape: torch.Size) -> Tensor:
         features = gradient.new_empty(shape)
         order, starts = by_image(image, shape[0])
-        given, bins, out = gradient.detach().contiguous().numpy(), edges.int().contiguous().numpy(), features.numpy()
+        given, bins, out = gradient.detach().contiguous().numpy(), edges.numpy(), features.numpy()
         share(_tasks(*shape[:2]), lambda first, last: _spread(given, order, starts, bins, out, first, last))
         return features
 
@@ -67,6 +79,32 @@ class _BinSpread(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Any, ...]:
         return _BinMeans.apply(gradient, *context.saved_tensors), None, None, None
+
+
+@loop
+def _find_edges(boxes, size, scale, least, height, width, edges):
+    """In the precision of the boxes, each step rounded to it: the readable form's edges to the last cell."""
+    one = boxes.dtype.type(1)
+    for axis in range(2):
+        extent = width if axis == 0 else height
+        first, after = (edges[2], edges[3]) if axis == 0 else (edges[0], edges[1])
+        for box in range(len(boxes)):
+            start = _round_half_away(boxes[box, 1 + axis]) * scale
+            end = (_round_half_away(boxes[box, 3 + axis]) + one) * scale
+            step = max(end - start, least) / boxes.dtype.type(size)
+            for at in range(size):
+                low = np.floor(boxes.dtype.type(at) * step + start)
+                high = np.ceil(boxes.dtype.type(at + 1) * step + start)
+                first[box, at] = int(min(max(low, 0), extent))
+                after[box, at] = int(min(max(high, 0), extent))
+
+
+@loop
+def _round_half_away(value):
+    whole = np.trunc(value)
+    if abs(value - whole) >= 0.5:
+        whole += np.sign(value)
+    return whole
 
 
 @loop

@@ -72,7 +72,7 @@ class _Spread(torch.autograd.Function):
 
     @staticmethod
     def forward(gradient: Tensor, cells: Tensor, where: Tensor, levels: tuple[int, ...], shape: torch.Size) -> Tensor:
-        spread = gradient.new_zeros(shape)
+        spread = gradient.new_empty(shape)
         given, found, out = gradient.detach().contiguous().numpy(), where.numpy(), spread.flatten(2).numpy()
         plan = _plan(levels)
         _share(spread, cells, lambda *task: _add(given, found, plan, out, *task))
@@ -173,6 +173,7 @@ def _add(gradient, found, plan, out, order, starts, first, last):
     for task in range(first, last):
         image, low = task // blocks, task % blocks * BLOCK
         count = min(BLOCK, channels - low)
+        out[image, low : low + count] = 0
         for at in range(starts[image], starts[image + 1]):
             box = order[at]
             for level in range(len(plan)):

@@ -37,13 +37,14 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
         raise InputError(f"scale is cells per pixel, above 0 (1 / 16 at stride 16), got {scale}")
     boxes = check_boxes(boxes, features)
     image = boxes[:, 0].long()
-    left, right = _bin_edges(boxes[:, 1], boxes[:, 3], size=size, scale=scale, extent=width)  # (K, size) each
-    top, bottom = _bin_edges(boxes[:, 2], boxes[:, 4], size=size, scale=scale, extent=height)
     if runs_compiled(features, results=boxes.shape[0] * channels):
-        from perimetry.kernels.position_sensitive_numba import bin_means
+        from perimetry.kernels.position_sensitive_numba import bin_edges, bin_means
 
-        means = bin_means(features, image, torch.stack([top, bottom, left, right]))
+        edges = bin_edges(boxes, size=size, scale=scale, height=height, width=width)
+        means = bin_means(features, image, edges)
     else:
+        left, right = _bin_edges(boxes[:, 1], boxes[:, 3], size=size, scale=scale, extent=width)  # (K, size) each
+        top, bottom = _bin_edges(boxes[:, 2], boxes[:, 4], size=size, scale=scale, extent=height)
         means = _bin_means(features, image, top, bottom, left, right)
     return means.reshape(boxes.shape[0], channels // (size * size), size, size)
 

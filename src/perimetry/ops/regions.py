@@ -40,7 +40,7 @@ def check_boxes(boxes: Tensor, features: Tensor) -> Tensor:
         if not bool(boxes.isfinite().all()):
             raise InputError("expected finite boxes, got NaN or infinity; drop those rows with boxes.isfinite().all(1)")
         image = boxes[:, 0]
-        if not bool(((image >= 0) & (image < len(features)) & (image == image.floor())).all()):
+        if not bool(((image >= 0) & (image < len(features)) & (image == image.long())).all()):
             raise InputError(
                 f"expected image indices 0 ... {len(features) - 1} in the boxes' first column, "
                 f"got {image.min().item():g} ... {image.max().item():g}; number the boxes' images within the batch"

@@ -88,7 +88,7 @@ def roi_pyramid_pool(
     if type(rows) is Tensor and not rows.is_meta and not torch.compiler.is_compiling():
         first, last = rows[:, 1:3], rows[:, 3:]
         inside = (first >= 0) & (first <= last) & (last < rows.new_tensor([width, height]))
-        if not bool((inside & (first == first.floor()) & (last == last.floor())).all()):
+        if not bool((inside & (first == first.long()) & (last == last.long())).all()):
             raise InputError(
                 f"expected whole cells inside the map of {height} x {width}, first before last; "
                 "map boxes of the image with spp_cells"
