@@ -114,7 +114,7 @@ def runs(monkeypatch):
 
 def test_work_decides(runs):
     features, boxes = large()
-    assert len(boxes) * features.shape[1] >= regions.ENOUGH_RESULTS
+    assert len(boxes) * features.shape[1] >= regions.ENOUGH_WORK
     whole = Pool()(features, boxes)
     assert len(runs) == 1
     assert_close(torch.cat([Pool()(features, few) for few in boxes.split(500)]), whole)

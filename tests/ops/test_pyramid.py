@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import perimetry
 from perimetry.errors import InputError, ShapeError, UnknownNameError
 from perimetry.ops import caffe_windows, paper_windows, pyramid_pool, roi_max_pool, roi_pyramid_pool, spp_cells
+from perimetry.ops.regions import ENOUGH_WORK
 
 
 def pool_by_definition(features, levels, reduction):
@@ -64,6 +65,22 @@ def test_any_size_gives_the_same_length(height, width, levels, reduction):
     pooled = pyramid_pool(features, levels=levels, reduction=reduction)
     assert pooled.shape == (2, 3 * sum(n * n for n in levels))
     assert_close(pooled, pool_by_definition(features, levels, reduction))
+
+
+def test_many_maps_give_what_each_gives():
+    features = torch.randn(12, 60, 9, 14, requires_grad=True)  # enough results for the compiled loop
+    features.data[3, 5, 2, 2] = torch.nan
+    together, each = (
+        pyramid_pool(features, levels=(6, 4, 2, 1, 5)),
+        [pyramid_pool(one, levels=(6, 4, 2, 1, 5)) for one in features.split(1)],
+    )
+    assert features.numel() >= ENOUGH_WORK > features[0].numel()
+    assert_close(together, torch.cat(each), atol=0, rtol=0, equal_nan=True)
+    weights = torch.randn_like(together)
+    found, expected = (torch.autograd.grad(value, features, weights)[0] for value in (together, torch.cat(each)))
+    assert_close(found, expected)
+    with torch.no_grad():
+        assert_close(pyramid_pool(features, levels=(6, 4, 2, 1, 5)), together, atol=0, rtol=0, equal_nan=True)
 
 
 def test_the_bins_of_spp_net():

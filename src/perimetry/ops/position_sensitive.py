@@ -37,7 +37,7 @@ def position_sensitive_roi_pool(features: Tensor, boxes: Tensor, *, size: int, s
         raise InputError(f"scale is cells per pixel, above 0 (1 / 16 at stride 16), got {scale}")
     boxes = check_boxes(boxes, features)
     image = boxes[:, 0].long()
-    if runs_compiled(features, results=boxes.shape[0] * channels):
+    if runs_compiled(features, work=boxes.shape[0] * channels):
         from perimetry.kernels.position_sensitive_numba import bin_edges, bin_means
 
         edges = bin_edges(boxes, size=size, scale=scale, height=height, width=width)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from perimetry.errors import InputError, ShapeError, UnknownNameError
-from perimetry.ops.regions import check_features
+from perimetry.ops.regions import check_features, runs_compiled
 
 Reduction = Literal["max", "mean"]
 WindowRule = Literal["adaptive", "paper", "caffe"]
@@ -55,6 +55,8 @@ def pyramid_pool(
         raise UnknownNameError("rule of windows", windows, known=("adaptive", "paper", "caffe"))
     if 0 in features.shape[2:]:
         raise ShapeError(f"expected a map with at least one cell, got {tuple(features.shape)}")
+    if windows == "adaptive" and reduction == "max" and runs_compiled(features, work=features.numel()):
+        return _whole_map_maxima(features, levels)
     pool = {"adaptive": _adaptive, "paper": _paper, "caffe": _caffe}[windows]
     return torch.cat([pool(features, bins, reduction).flatten(1) for bins in levels], 1)
 
@@ -104,6 +106,15 @@ def caffe_windows(extent: int, bins: int) -> tuple[int, int]:
             'use windows="adaptive"'
         )
     return window, padding
+
+
+def _whole_map_maxima(features: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """The levels of each map by the loop that pools boxes, each a whole map: one pass for all levels."""
+    from perimetry.kernels.roi_maxima_numba import level_maxima
+
+    images, _, height, width = features.shape
+    whole = torch.tensor([[image, 0, 0, width - 1, height - 1] for image in range(images)])
+    return level_maxima(features, whole, levels, positions=torch.is_grad_enabled() and features.requires_grad)
 
 
 def _adaptive(features: Tensor, bins: int, reduction: Reduction) -> Tensor:

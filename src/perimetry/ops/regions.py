@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from perimetry.errors import InputError, ShapeError
 
-ENOUGH_RESULTS = 1 << 16  # 100 boxes of 13 classes and 7 x 7 bins
+ENOUGH_WORK = 1 << 16  # elements: about 100 boxes of 13 classes and 7 x 7 bins
 
 
 def check_features(features: Tensor) -> None:
@@ -58,16 +58,16 @@ def round_half_away(values: Tensor) -> Tensor:
     return whole + torch.where((values - whole).abs() >= 0.5, values.sign(), 0.0)
 
 
-def runs_compiled(features: Tensor, *, results: int) -> bool:
-    """Whether a compiled loop takes over: for real CPU tensors in single or double precision, and enough results.
+def runs_compiled(features: Tensor, *, work: int) -> bool:
+    """Whether a compiled loop takes over: for real CPU tensors in single or double precision, and enough work.
 
-    Below that count the loops would not repay what loading them takes. Whoever records a program (compile, export, a
-    dispatch mode) needs torch's operators.
+    work: elements read or written; few would not repay what loading the loops takes. Whoever records a program
+    (compile, export, a dispatch mode) needs torch's operators.
     """
     if torch.compiler.is_compiling() or torch._C._is_tracing() or _get_current_dispatch_mode() is not None:
         return False
     plain = type(features) in (Tensor, torch.nn.Parameter) and features.device.type == "cpu"
-    return plain and features.dtype in (torch.float32, torch.float64) and results >= ENOUGH_RESULTS
+    return plain and features.dtype in (torch.float32, torch.float64) and work >= ENOUGH_WORK
 
 
 def rectangle_means(tables: Tensor, table: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:

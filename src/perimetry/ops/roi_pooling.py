@@ -94,7 +94,7 @@ def roi_pyramid_pool(
                 "map boxes of the image with spp_cells"
             )
     results = rows.shape[0] * features.shape[1] * sum(bins * bins for bins in levels)
-    if not runs_compiled(features, results=results):
+    if not runs_compiled(features, work=results):
         return _pyramid(features, rows.long(), levels, reduction)
     if reduction == "mean":
         from perimetry.kernels.roi_means_numba import level_means
