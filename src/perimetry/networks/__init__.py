@@ -5,6 +5,7 @@ from __future__ import annotations
 from perimetry.networks.alexnet import ALEXNET, alexnet
 from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import Classifier, classification_losses
+from perimetry.networks.dilation import dilate
 
 CARDS: dict[str, Card] = {card.name: card for card in (ALEXNET,)}
 
@@ -17,4 +18,5 @@ __all__ = [
     "Result",
     "alexnet",
     "classification_losses",
+    "dilate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perimetry.nn.context import EarlyFusion, GlobalContext, LateFusion
+from perimetry.nn.dense import DenseConvolution, DenseMaxPool, DenseMeanPool, DensePhases, DenseWindows
 from perimetry.nn.downsampling import (
     BlurDownsample,
     ConvolutionDownsample,
@@ -25,6 +26,11 @@ __all__ = [
     "BlurDownsample",
     "Bottleneck",
     "ConvolutionDownsample",
+    "DenseConvolution",
+    "DenseMaxPool",
+    "DenseMeanPool",
+    "DensePhases",
+    "DenseWindows",
     "Downsample",
     "EarlyFusion",
     "GlobalContext",
