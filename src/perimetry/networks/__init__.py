@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perimetry.networks.alexnet import ALEXNET, alexnet
+from perimetry.networks.backbones import Backbone, backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import Classifier, classification_losses
 from perimetry.networks.dilation import dilate
@@ -11,12 +12,14 @@ CARDS: dict[str, Card] = {card.name: card for card in (ALEXNET,)}
 
 __all__ = [
     "CARDS",
+    "Backbone",
     "Card",
     "Classifier",
     "Difference",
     "Quantity",
     "Result",
     "alexnet",
+    "backbone",
     "classification_losses",
     "dilate",
 ]
