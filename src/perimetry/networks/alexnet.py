@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
-from perimetry.networks.classifier import Classifier, FlattenMap
+from perimetry.networks.classifier import Classifier, FlattenMap, check_classes
 from perimetry.nn import LocalResponseNorm
 
 _RELEASE = "BVLC Caffe, models/bvlc_alexnet"
@@ -45,8 +45,9 @@ def alexnet(*, classes: int = 1000, groups: int = 2) -> Classifier:
             "fc7": nn.Linear(4096, 4096),
             "relu7": nn.ReLU(),
             "drop7": nn.Dropout(0.5),
-            "fc8": nn.Linear(4096, classes),
-        }
+            "fc8": nn.Linear(4096, check_classes(classes)),
+        },
+        smallest=199,
     )
     _start(network)
     return network
