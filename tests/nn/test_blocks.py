@@ -8,7 +8,16 @@ from torchvision.models import inception, resnet
 from torchvision.ops import FeaturePyramidNetwork
 
 import perimetry
-from perimetry.nn import BasicBlock, Bottleneck, InceptionNaive, InceptionV1, InceptionV2, InceptionV3
+from perimetry.errors import UnknownNameError
+from perimetry.nn import (
+    BasicBlock,
+    Bottleneck,
+    InceptionNaive,
+    InceptionV1,
+    InceptionV2,
+    InceptionV2Reduction,
+    InceptionV3,
+)
 
 
 def count(module, kind=nn.Conv2d):
@@ -115,3 +124,18 @@ def test_torchvisions_pyramid_has_fields():
     found = perimetry.inspect(Neck().eval(), 32)
     assert not found.models[0].unknown
     assert found.layer("output").field.stride == (2, 2)
+
+
+def test_a_reduction_passes_its_input_through_a_pool():
+    block = InceptionV2Reduction(6, threes=(2, 3), doubles=(2, 4)).eval()
+    x = torch.randn(1, 6, 9, 8)
+    found = block(x)
+    assert found.shape == (1, 3 + 4 + 6, 5, 4)
+    assert_close(found[:, 7:], nn.functional.max_pool2d(x, 3, 2, 1))
+    strides = [layer.stride[0] for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+    assert strides == [1, 2, 1, 1, 2]
+
+
+def test_the_pooling_of_an_inception_block_is_told():
+    with pytest.raises(UnknownNameError, match='"mean" or "max"'):
+        InceptionV2(4, ones=2, threes=(2, 3), doubles=(2, 3), pooled=2, pooling="min")

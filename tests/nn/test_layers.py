@@ -19,6 +19,7 @@ from perimetry.nn import (
     InceptionNaive,
     InceptionV1,
     InceptionV2,
+    InceptionV2Reduction,
     InceptionV3,
     L2Normalize,
     LateFusion,
@@ -29,6 +30,7 @@ from perimetry.nn import (
     RoIMaxPool,
     SpatialPyramidPooling,
     StochasticDownsample,
+    WithinChannelNorm,
     downsample,
 )
 
@@ -55,6 +57,7 @@ LAYERS = {
     "lrn-paper": (LocalResponseNorm.paper, 1),
     "lrn-caffe": (LocalResponseNorm.caffe, 1),
     "lrn-tensorflow": (LocalResponseNorm.tensorflow, 1),
+    "lrn-within-channel": (lambda: WithinChannelNorm(size=3, alpha=1.0), 3),
     "pyramid": (lambda: SpatialPyramidPooling((3, 1)), None),
     "global-context": (lambda: GlobalContext(4), None),
     "early-fusion": (lambda: Fused(EarlyFusion), None),
@@ -63,6 +66,11 @@ LAYERS = {
     "inception-naive": (lambda: InceptionNaive(4, ones=2, threes=2, fives=2), 5),
     "inception-v1": (lambda: InceptionV1(4, ones=2, threes=(2, 3), fives=(2, 3), pooled=2), 5),
     "inception-v2": (lambda: InceptionV2(4, ones=2, threes=(2, 3), doubles=(2, 3), pooled=2), 5),
+    "inception-v2-max": (
+        lambda: InceptionV2(4, ones=2, threes=(2, 3), doubles=(2, 3), pooled=2, pooling="max"),
+        5,
+    ),
+    "inception-v2-reduction": (lambda: InceptionV2Reduction(4, threes=(2, 3), doubles=(2, 3)), 5),
     "inception-v3": (lambda: InceptionV3(4, ones=2, factored=(2, 3), doubled=(2, 3), pooled=2, n=3), 5),
     "basic": (lambda: BasicBlock(4, 8, stride=2), 7),
     "bottleneck-v1": (lambda: Bottleneck(4, 2, version="v1", stride=2), 5),

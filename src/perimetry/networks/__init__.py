@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from perimetry.networks.alexnet import ALEXNET, alexnet
+from perimetry.networks.all_cnn import ALL_CNN_C, all_cnn_c
 from perimetry.networks.backbones import Backbone, backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result
-from perimetry.networks.dilation import dilate
 from perimetry.networks.classifier import AuxiliaryHead, Classifier, classification_losses
+from perimetry.networks.dilation import dilate
+from perimetry.networks.googlenet import GOOGLENET, googlenet
+from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
+from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3
 from perimetry.networks.resnet import (
     RESNETS,
     resnet50,
@@ -16,30 +20,42 @@ from perimetry.networks.resnet import (
     resnet152,
     resnet152_v1_5,
 )
+from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
 from perimetry.networks.weights import translate_weights
 
-CARDS: dict[str, Card] = {card.name: card for card in (ALEXNET, VGG16, VGG19, *RESNETS)}
+_ALL = (
+    *(ALEXNET, VGG16, VGG19, GOOGLENET, INCEPTION_V2, INCEPTION_V3),
+    *(*RESNETS, ALL_CNN_C, SPP_NET),
+)
+CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 
 __all__ = [
     "CARDS",
-    "Backbone",
     "AuxiliaryHead",
+    "Backbone",
     "Card",
     "Classifier",
     "Difference",
     "Quantity",
     "Result",
+    "SPPClassifier",
     "alexnet",
+    "all_cnn_c",
     "backbone",
     "classification_losses",
     "dilate",
+    "googlenet",
+    "inception_v2",
+    "inception_v3",
     "resnet50",
     "resnet50_v1_5",
     "resnet101",
     "resnet101_v1_5",
     "resnet152",
     "resnet152_v1_5",
+    "spp_classifier",
+    "spp_net",
     "translate_weights",
     "vgg16",
     "vgg19",

@@ -70,7 +70,9 @@ def check_images(images: Tensor, *, smallest: int) -> None:
     perimetry.errors.ShapeError: the smallest image that this network takes has 32 x 32 pixels, got 8 x 40
     """
     if images.ndim != 4:
-        raise ShapeError(f"expected an image batch (N, 3, H, W), got {tuple(images.shape)}; add a batch axis with x[None]")
+        raise ShapeError(
+            f"expected an image batch (N, 3, H, W), got {tuple(images.shape)}; add a batch axis with x[None]"
+        )
     if images.shape[1] != 3:
         raise ShapeError(f"expected images of 3 channels (N, 3, H, W), got {tuple(images.shape)}")
     if min(images.shape[2:]) < smallest:

@@ -94,8 +94,12 @@ _RELEASE = "KaimingHe/deep-residual-networks"
 _PAPER = "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016"
 _TORCHVISION = "torchvision.models.resnet"
 _MAPS = {
-    **{"conv1": (64, 112, 112), "pool1": (64, 56, 56), "res2c": (256, 56, 56), "res5c": (2048, 7, 7)},
-    **{"pool5": (2048, 1, 1), "fc1000": (1000,)},
+    "conv1": (64, 112, 112),
+    "pool1": (64, 56, 56),
+    "res2c": (256, 56, 56),
+    "res5c": (2048, 7, 7),
+    "pool5": (2048, 1, 1),
+    "fc1000": (1000,),
 }
 _LAST = {50: ("res3d", "res4f"), 101: ("res3b3", "res4b22"), 152: ("res3b7", "res4b35")}
 _SCALED = Difference(
@@ -134,8 +138,13 @@ def _released(depth: int, parameters: int, field: int, results: tuple[str, str])
                 "setting",
                 source,
                 {
-                    **{"pool1.kernel_size": 3, "pool1.stride": 2, "pool1.padding": 0, "pool1.ceil_mode": True},
-                    **{"res3a.conv1.stride": (2, 2), "res3a.conv2.stride": (1, 1), "res3a.downsample.0.stride": (2, 2)},
+                    "pool1.kernel_size": 3,
+                    "pool1.stride": 2,
+                    "pool1.padding": 0,
+                    "pool1.ceil_mode": True,
+                    "res3a.conv1.stride": (2, 2),
+                    "res3a.conv2.stride": (1, 1),
+                    "res3a.downsample.0.stride": (2, 2),
                 },
             ),
         ),
@@ -166,8 +175,10 @@ def _later(depth: int, parameters: int, fields: dict[str, int]) -> Card:
                 "setting",
                 _TORCHVISION,
                 {
-                    **{"pool1.padding": 1, "pool1.ceil_mode": False},
-                    **{"res3a.conv1.stride": (1, 1), "res3a.conv2.stride": (2, 2)},
+                    "pool1.padding": 1,
+                    "pool1.ceil_mode": False,
+                    "res3a.conv1.stride": (1, 1),
+                    "res3a.conv2.stride": (2, 2),
                 },
             ),
         ),

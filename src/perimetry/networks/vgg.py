@@ -35,7 +35,9 @@ def vgg19(*, classes: int = 1000, form: Form = "connected") -> Classifier:
 
 def _vgg(name: str, classes: int, form: Form) -> Classifier:
     if form not in ("connected", "convolutional"):
-        raise UnknownNameError("form", form, known=("connected", "convolutional"))
+        raise UnknownNameError(
+            "form", form, known=("connected", "convolutional"), advice='"connected" or "convolutional"'
+        )
     check_classes(classes)
     layers: dict[str, nn.Module] = {}
     before = 3
@@ -97,10 +99,24 @@ VGG16 = Card(
             "field",
             _FIELDS,
             {
-                **{"conv1_1": 3, "conv1_2": 5, "pool1": 6, "conv2_1": 10, "conv2_2": 14, "pool2": 16},
-                **{"conv3_1": 24, "conv3_2": 32, "conv3_3": 40, "pool3": 44},
-                **{"conv4_1": 60, "conv4_2": 76, "conv4_3": 92, "pool4": 100},
-                **{"conv5_1": 132, "conv5_2": 164, "conv5_3": 196, "pool5": 212},
+                "conv1_1": 3,
+                "conv1_2": 5,
+                "pool1": 6,
+                "conv2_1": 10,
+                "conv2_2": 14,
+                "pool2": 16,
+                "conv3_1": 24,
+                "conv3_2": 32,
+                "conv3_3": 40,
+                "pool3": 44,
+                "conv4_1": 60,
+                "conv4_2": 76,
+                "conv4_3": 92,
+                "pool4": 100,
+                "conv5_1": 132,
+                "conv5_2": 164,
+                "conv5_3": 196,
+                "pool5": 212,
             },
         ),
         *quantities("field", _FIELDS, {"fc6": 404, "fc7": 404}, image=(320, 320), options=_CONVOLUTIONAL),
@@ -109,9 +125,15 @@ VGG16 = Card(
             "map",
             _RELEASE,
             {
-                **{"conv1_2": (64, 224, 224), "conv2_2": (128, 112, 112), "conv3_3": (256, 56, 56)},
-                **{"conv4_3": (512, 28, 28), "conv5_3": (512, 14, 14), "pool5": (512, 7, 7)},
-                **{"fc6": (4096,), "fc7": (4096,), "fc8": (1000,)},
+                "conv1_2": (64, 224, 224),
+                "conv2_2": (128, 112, 112),
+                "conv3_3": (256, 56, 56),
+                "conv4_3": (512, 28, 28),
+                "conv5_3": (512, 14, 14),
+                "pool5": (512, 7, 7),
+                "fc6": (4096,),
+                "fc7": (4096,),
+                "fc8": (1000,),
             },
         ),
         *quantities(

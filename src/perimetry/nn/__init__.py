@@ -15,8 +15,8 @@ from perimetry.nn.downsampling import (
     StochasticDownsample,
     downsample,
 )
-from perimetry.nn.inception import InceptionNaive, InceptionV1, InceptionV2, InceptionV3
-from perimetry.nn.normalization import L2Normalize, LocalResponseNorm
+from perimetry.nn.inception import InceptionNaive, InceptionV1, InceptionV2, InceptionV2Reduction, InceptionV3
+from perimetry.nn.normalization import L2Normalize, LocalResponseNorm, WithinChannelNorm
 from perimetry.nn.pooling import BilinearDeconvolution, PositionSensitiveRoIPool, RoIMaxPool, SpatialPyramidPooling
 from perimetry.nn.residual import BasicBlock, Bottleneck
 
@@ -37,6 +37,7 @@ __all__ = [
     "InceptionNaive",
     "InceptionV1",
     "InceptionV2",
+    "InceptionV2Reduction",
     "InceptionV3",
     "L2Normalize",
     "LPDownsample",
@@ -49,5 +50,6 @@ __all__ = [
     "RoIMaxPool",
     "SpatialPyramidPooling",
     "StochasticDownsample",
+    "WithinChannelNorm",
     "downsample",
 ]

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, UnknownNameError
 
 
 def _convolution(
-    in_channels: int, out_channels: int, kernel: int | tuple[int, int], *, normalized: bool
+    in_channels: int, out_channels: int, kernel: int | tuple[int, int], *, normalized: bool, stride: int = 1
 ) -> nn.Sequential:
-    """A convolution that keeps the size, then batch norm if it is normalised (no bias then), then ReLU."""
+    """A convolution with centred windows, then batch norm if it is normalised (no bias then), then ReLU."""
     rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = (rows // 2, columns // 2)
     layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, (rows, columns), padding=(rows // 2, columns // 2), bias=not normalized)
+        nn.Conv2d(in_channels, out_channels, (rows, columns), stride, padding, bias=not normalized)
     ]
     if normalized:
         layers.append(nn.BatchNorm2d(out_channels, eps=1e-3))
     return nn.Sequential(*layers, nn.ReLU())
 
 
-def _chain(in_channels: int, *steps: tuple[int, int | tuple[int, int]], normalized: bool) -> nn.Sequential:
-    """Convolutions one after the other, each told as (channels, kernel)."""
+def _chain(
+    in_channels: int, *steps: tuple[int, int | tuple[int, int]], normalized: bool, stride: int = 1
+) -> nn.Sequential:
+    """Convolutions one after the other, each told as (channels, kernel); stride: of the last one."""
     channels = [in_channels, *(out_channels for out_channels, _ in steps)]
+    strides = [1] * (len(steps) - 1) + [stride]
     return nn.Sequential(
-        *(_convolution(before, *step, normalized=normalized) for before, step in zip(channels, steps, strict=False))
+        *(
+            _convolution(before, *step, normalized=normalized, stride=each)
+            for before, step, each in zip(channels[:-1], steps, strides, strict=True)
+        )
     )
 
 
@@ -85,23 +94,53 @@ class InceptionV1(_Branches):
 
 
 class InceptionV2(_Branches):
-    """The block with batch norm and two 3x3 in the place of the 5x5 (Ioffe and Szegedy 2015; mean pooling).
+    """The block with batch norm and two 3x3 in the place of the 5x5 (Ioffe and Szegedy 2015).
 
-    in_channels: C; ones: channels of the 1x1; threes, doubles: (reduced, result); pooled: channels of the projection.
-    Takes (N, C, H, W), returns (N, ones + threes[1] + doubles[1] + pooled, H, W).
+    in_channels: C; ones: channels of the 1x1; threes, doubles: (reduced, result); pooled: channels of the projection
+    behind the pooling, "mean", or "max" as in the network's last block. Takes (N, C, H, W), returns (N, ones +
+    threes[1] + doubles[1] + pooled, H, W).
 
     >>> InceptionV2(192, ones=64, threes=(64, 64), doubles=(64, 96), pooled=32)(torch.rand(1, 192, 8, 8)).shape
     torch.Size([1, 256, 8, 8])
     """
 
     def __init__(
-        self, in_channels: int, *, ones: int, threes: tuple[int, int], doubles: tuple[int, int], pooled: int
+        self,
+        in_channels: int,
+        *,
+        ones: int,
+        threes: tuple[int, int],
+        doubles: tuple[int, int],
+        pooled: int,
+        pooling: Literal["mean", "max"] = "mean",
     ) -> None:
+        if pooling not in ("mean", "max"):
+            raise UnknownNameError("pooling", pooling, known=("mean", "max"), advice='"mean" or "max"')
+        pool = nn.AvgPool2d(3, 1, padding=1) if pooling == "mean" else nn.MaxPool2d(3, 1, padding=1)
         super().__init__(
             one=_convolution(in_channels, ones, 1, normalized=True),
             three=_chain(in_channels, (threes[0], 1), (threes[1], 3), normalized=True),
             twice=_chain(in_channels, (doubles[0], 1), (doubles[1], 3), (doubles[1], 3), normalized=True),
-            pool=nn.Sequential(nn.AvgPool2d(3, 1, padding=1), _convolution(in_channels, pooled, 1, normalized=True)),
+            pool=nn.Sequential(pool, _convolution(in_channels, pooled, 1, normalized=True)),
+        )
+
+
+class InceptionV2Reduction(_Branches):
+    """The block that halves a map (Ioffe and Szegedy 2015): no 1x1 branch, and a pooling of all channels.
+
+    in_channels: C; threes, doubles: (reduced, result), the last convolution of each with stride 2. The pooling passes
+    its input through without a projection. Takes (N, C, H, W), returns (N, threes[1] + doubles[1] + C, ceil(H / 2),
+    ceil(W / 2)).
+
+    >>> InceptionV2Reduction(320, threes=(128, 160), doubles=(64, 96))(torch.rand(1, 320, 8, 9)).shape
+    torch.Size([1, 576, 4, 5])
+    """
+
+    def __init__(self, in_channels: int, *, threes: tuple[int, int], doubles: tuple[int, int]) -> None:
+        super().__init__(
+            three=_chain(in_channels, (threes[0], 1), (threes[1], 3), normalized=True, stride=2),
+            twice=_chain(in_channels, (doubles[0], 1), (doubles[1], 3), (doubles[1], 3), normalized=True, stride=2),
+            pool=nn.Sequential(nn.MaxPool2d(3, 2, padding=1)),
         )
 
 

@@ -79,3 +79,25 @@ class LocalResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         """The window over channels and the constants of the formula."""
         return f"before={self.before}, after={self.after}, alpha={self.alpha:g}, beta={self.beta}, k={self.k}"
+
+
+class WithinChannelNorm(nn.Module):
+    """Caffe's response normalisation within a channel, of ZF-5: see `perimetry.ops.lrn_within_channel`.
+
+    >>> WithinChannelNorm(size=3, alpha=5e-5)
+    WithinChannelNorm(size=3, alpha=5e-05, beta=0.75)
+    """
+
+    def __init__(self, *, size: int, alpha: float, beta: float = 0.75) -> None:
+        super().__init__()
+        if size < 1 or size % 2 == 0:
+            raise InputError(f"size is the odd side of a window, got {size}")
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        return ops.lrn_within_channel(features, size=self.size, alpha=self.alpha, beta=self.beta)
+
+    def extra_repr(self) -> str:
+        """The window and the constants of the formula."""
+        return f"size={self.size}, alpha={self.alpha:g}, beta={self.beta}"
