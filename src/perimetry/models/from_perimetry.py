@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from perimetry.models.loaded import LoadedModel
-from perimetry.networks import CARDS, Card
+from perimetry.models.weights import without_prefix
+from perimetry.networks import CARDS, Card, translate_weights
+from perimetry.networks.weights import names_elsewhere
 
 PREFIX = "perimetry:"
 
@@ -19,6 +23,12 @@ def build(name: str) -> LoadedModel:
     """Build one of `names()` with its default arguments and random weights."""
     card = CARDS[name]
     return describe(card, card.build())
+
+
+def translate(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of torchvision's or timm's network of the kind, or of the module's own, under the module's names."""
+    known = [*module.state_dict(), *names_elsewhere(module)]
+    return translate_weights(module, without_prefix(tensors, dict.fromkeys(known)))
 
 
 def describe(card: Card, module: nn.Module) -> LoadedModel:

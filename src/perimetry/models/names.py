@@ -44,7 +44,10 @@ def load_model(name: str | None = None, *, weights: str | Path | None = None, se
         loaded = replace(build(), name=name)
     if choice in ("none", "default"):
         return loaded
-    fit_weights(loaded.module, read_checkpoint(choice), source=choice)
+    tensors = read_checkpoint(choice)
+    if loaded.resolved.startswith(from_perimetry.PREFIX):
+        tensors = from_perimetry.translate(loaded.module, tensors)
+    fit_weights(loaded.module, tensors, source=choice)
     return replace(loaded, trained=True)
 
 
@@ -54,7 +57,7 @@ def list_models(pattern: str | None = None) -> list[str]:
     pattern: with * and ? as in a shell, or a part of the name; capitals do not matter.
 
     >>> list_models("resnet5?")
-    ['torchvision:resnet50', 'timm:resnet50']
+    ['torchvision:resnet50', 'timm:resnet50', 'perimetry:resnet50']
     """
     known = _full_names()
     if pattern is None:

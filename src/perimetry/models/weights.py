@@ -44,7 +44,7 @@ def fit_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *,
     perimetry.errors.WeightsError: w.pt does not fit: the model holds 2 tensors, the file 1; 1 is missing (bias)
     """
     own = module.state_dict()
-    tensors = _without_prefix(tensors, own)
+    tensors = without_prefix(tensors, own)
     missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in tensors if name not in own]
     reshaped = [
@@ -106,7 +106,7 @@ def _find_tensors(content: Any) -> dict[str, torch.Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
-def _without_prefix(tensors: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def without_prefix(tensors: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The same tensors, with wrappers' prefixes removed for as long as more names fit that way."""
     best = dict(tensors)
     while True:

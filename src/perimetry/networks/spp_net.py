@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from perimetry.errors import InputError, ShapeError
+from perimetry.networks.backbones import Backbone, backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.classifier import Classifier, check_classes
 from perimetry.nn import SpatialPyramidPooling, WithinChannelNorm
@@ -82,7 +83,7 @@ class SPPClassifier(nn.Module):
 
 
 def spp_classifier(
-    body: nn.Module,
+    source: str | nn.Module,
     *,
     classes: int,
     channels: int | None = None,
@@ -91,11 +92,11 @@ def spp_classifier(
     windows: WindowRule = "adaptive",
     width: int = 4096,
 ) -> SPPClassifier:
-    """SPP-net's head on any backbone: one size of vector, and so one classifier, for images of any size.
+    """SPP-net's head on any backbone: one length of vector, and so one classifier, for images of any size.
 
-    body: takes images, returns a map (N, C, H, W), or maps by name of which the last one is read. channels: C; may be
-    left out where the backbone tells it, as {layer: C} in `body.channels`. width: of fc6 and fc7. The backbone's
-    weights stay as they are; the head starts as SPP-net's.
+    source: a `Backbone`, or what `backbone` makes one of ("torchvision:resnet50", a classifier of one's own), whose
+    last map is read; with `channels`, a module that returns one map (N, channels, H, W) already. width: of fc6 and fc7.
+    The backbone's weights stay as they are; the head starts as SPP-net's.
 
     >>> import torch
     >>> network = spp_classifier(nn.Conv2d(3, 8, 3), channels=8, classes=5, levels=(2, 1), width=16).eval()
@@ -103,13 +104,15 @@ def spp_classifier(
     [(2, 5), (2, 5)]
     """
     check_classes(classes)
-    told = getattr(body, "channels", None)
+    if width < 1 or (channels is not None and channels < 1):
+        raise InputError(f"width and channels are at least 1, got {width} and {channels}")
     if channels is None:
-        if not isinstance(told, Mapping) or not told:
-            raise InputError("the backbone does not tell how many channels its map has; give channels=")
-        channels = int(list(told.values())[-1])
-    if channels < 1 or width < 1:
-        raise InputError(f"channels and width are at least 1, got {channels} and {width}")
+        body: nn.Module = source if isinstance(source, Backbone) else backbone(source)
+        channels = list(body.channels.values())[-1]  # type: ignore[operator]  # a Backbone has it
+    elif isinstance(source, str):
+        raise InputError("a backbone by name tells its channels; leave out channels=")
+    else:
+        body = source
     head = {
         "pool_spm": SpatialPyramidPooling(levels, reduction=reduction, windows=windows),
         **_connected(channels * _bins(levels), width, classes),
