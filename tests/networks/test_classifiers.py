@@ -202,18 +202,20 @@ def cifar(folder, each):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "steps"), [("all_cnn_c", 250), ("resnet50_v1_5", 60), ("inception_v2", 60)])
-def test_eight_images_are_learnt_by_heart(name, steps, data):
+@pytest.mark.parametrize("name", ["all_cnn_c", "resnet50_v1_5", "inception_v2"])
+def test_eight_images_are_learnt_by_heart(name, data):
     images, labels = cifar(data, 1)
     images, labels = images[:8], labels[:8]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # all_cnn_c can start dead: its author too ran it several times
+        torch.manual_seed(0)
         network = getattr(networks, name)(classes=10)
+    if name == "all_cnn_c":
+        nn.init.ones_(network.conv9.bias)  # else the ReLU behind it leaves some classes dead from the start
     for layer in network.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for _ in range(steps):
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-4)
+    for _ in range(60):
         loss = sum(classification_losses(network(images), labels).values())
         optimizer.zero_grad()
         loss.backward()

@@ -18,7 +18,8 @@ def all_cnn_c(*, classes: int = 10) -> Classifier:
     """All-CNN-C: convolutions of stride 2 in the place of pooling, and a mean over the last map.
 
     Dropout of 0.2 on the image and 0.5 behind each convolution of stride 2. For images of 32 pixels, and others. End
-    points are conv1 ... conv9 and pool; a ReLU stands behind conv9 too, as in the definition.
+    points are conv1 ... conv9 and pool. A ReLU stands behind conv9 too, as in the definition: a class whose scores are
+    all below zero gets no gradient then, so look at the loss of the first epochs, and start again where it stands.
 
     >>> sum(parameter.numel() for parameter in all_cnn_c().parameters())
     1369738
