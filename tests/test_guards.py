@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import perimetry
+import perimetry.data
 import perimetry.metrics
 import perimetry.networks
 import perimetry.nn
@@ -78,12 +79,13 @@ MAY_IMPORT = {
     "nn": {"errors", "ops"},
     "networks": {"errors", "geometry", "ops", "nn"},
     "verification": FACTS | {"inspection", "models", "networks"},
-    "report": FACTS | {"scoring", "metrics", "networks"},  # records of results, and cards
+    "report": FACTS | {"data", "scoring", "metrics", "networks"},  # records of results, and cards
     "scoring": FACTS | {"files", "images", "metrics", "report"},
+    "data": FACTS | {"files", "images", "metrics", "scoring", "report"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
     "cli": FACTS
     | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"}
-    | {"networks", "verification"},
+    | {"data", "networks", "verification"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")
@@ -130,6 +132,11 @@ def test_every_public_name_is_there_and_documented(name):
 @pytest.mark.parametrize("name", perimetry.metrics.__all__)
 def test_every_score_is_there_and_documented(name):
     assert getattr(perimetry.metrics, name).__doc__
+
+
+@pytest.mark.parametrize("name", perimetry.data.__all__)
+def test_every_name_of_data_is_there(name):
+    assert hasattr(perimetry.data, name)
 
 
 @pytest.mark.parametrize("name", perimetry.ops.__all__)
@@ -183,6 +190,7 @@ def test_heavy_libraries_stay_out_of_what_start_up_loads(file):
         ("from perimetry.cli.main import main; main(['inspect', '--help'])", 130),
         ("from perimetry.cli.main import main; main(['inspect', '--jsn'])", 130),
         ("from perimetry.cli.main import main; main(['score', '--help'])", 130),
+        ("from perimetry.cli.main import main; main(['data', '--help'])", 130),
         ("from perimetry.cli.main import main; main(['score', 'boundaries', '--help'])", 130),
     ],
 )

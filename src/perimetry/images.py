@@ -18,7 +18,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 # Pillow reads more, but some of its readers start other programs (EPS) or serve no photos.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _WHITE = (255, 255, 255, 255)
 
@@ -34,9 +34,9 @@ def sample_photo() -> Path:
 
 def photos_in(folder: str | Path) -> list[Path]:
     """The photos in a folder (not below), in the order of their names; raises `FileError` where there is none."""
-    found = sorted(each for each in Path(folder).iterdir() if each.suffix.lower() in _SUFFIXES and each.is_file())
+    found = sorted(each for each in Path(folder).iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
     if not found:
-        raise FileError(f"there is no photo in {folder} (looked for {', '.join(_SUFFIXES)})")
+        raise FileError(f"there is no photo in {folder} (looked for {', '.join(SUFFIXES)})")
     return found
 
 
@@ -71,6 +71,16 @@ def load_photo(
     array = torch.from_numpy(pixels / 255.0).reshape(*size, channels).permute(2, 0, 1)
     normalised = (array - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
     return normalised[None].contiguous(), Photo(name=name, height=size[0], width=size[1], pixels=image.tobytes())
+
+
+def read_pixels(path: str | Path) -> torch.Tensor:
+    """The photo at its own size, upright and in RGB: uint8 (3, H, W). Raises `FileError` as `load_photo` does.
+
+    >>> read_pixels(sample_photo()).shape
+    torch.Size([3, 300, 451])
+    """
+    image, _ = _open(path)
+    return torch.from_numpy(numpy.array(image)).permute(2, 0, 1).contiguous()
 
 
 def _open(source: str | Path | Image.Image) -> tuple[Image.Image, str]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "what every layer of a model sees, and what it costs",
     "map": "what one unit really sees, by gradient or by occlusion",
     "score": "how well predictions fit the truth: masks, boundaries, boxes, labels",
+    "data": "what a set of labelled images holds, and what is wrong with it",
     "models": "list the models that can be named",
     "doctor": "say what is installed and what is missing",
 }

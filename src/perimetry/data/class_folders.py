@@ -1,0 +1,66 @@
+"""Classification: a folder of images for each class, in folders for the splits or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perimetry.data.dataset import Dataset, Sample
+from perimetry.data.lists import class_list, image_files, image_files_below, inside, split_folders
+from perimetry.data.problems import Listing, Problem
+from perimetry.errors import InputError
+
+LOOKED_FOR = "folders of images, one for each class, as cat/1.jpg or train/cat/1.jpg"
+# What other layouts call their folders; no class is called that.
+_NO_CLASS = {"images", "masks", "labels", "annotations", "imagesets", "jpegimages", "segmentationclass"}
+_NO_CLASS |= {"segmentationobject", "segmentationclassraw"}
+
+
+def recognise(root: Path) -> bool:
+    """Whether a folder, or a folder of a split in it, has folders with images."""
+    return any(image_files_below(folder) for _, place in _places(root) for folder in _classes(place))
+
+
+def read(root: Path, classes: Sequence[str] | None) -> Listing:
+    """Every image below the folder of its class; named by its path. Folders without an image are classes too.
+
+    classes: in which order; by default that of classes.txt, or of the folders' names.
+    """
+    places = [(split, _classes(place)) for split, place in _places(root)]
+    found = sorted({folder.name for _, folders in places for folder in folders})
+    known = tuple(classes or class_list(root) or found)
+    if not known:
+        raise InputError(f"{root} has no folder for a class; expected {LOOKED_FOR}")
+    samples, problems = [], []
+    splits: dict[str, tuple[str, ...]] = {}
+    for split, folders in places:
+        names = []
+        for folder in folders:
+            files = image_files_below(folder)
+            if folder.name not in known:
+                told = f"the folder with {len(files)} images is none of the classes {', '.join(known[:20])}"
+                problems.append(Problem("unknown_class", inside(folder, root), told))
+                continue
+            label = known.index(folder.name)
+            samples += [Sample(inside(file, root).as_posix(), file, label=label) for file in files]
+            names += [inside(file, root).as_posix() for file in files]
+        if split:
+            splits[split] = splits.get(split, ()) + tuple(names)
+    return Listing(Dataset("classification", root.name, known, tuple(samples), splits), tuple(problems))
+
+
+def _places(root: Path) -> list[tuple[str, Path]]:
+    """The folders that hold those of the classes, and their splits; "" where there is none.
+
+    A folder train with images in it is a class, of vehicles perhaps.
+    """
+    splits = [(split, folder) for split, folder in split_folders(root) if not image_files(folder)]
+    return [(split, folder) for split, folder in splits if _classes(folder)] or [("", root)]
+
+
+def _classes(place: Path) -> list[Path]:
+    return sorted(
+        folder
+        for folder in place.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name.lower() not in _NO_CLASS
+    )
