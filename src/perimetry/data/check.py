@@ -12,7 +12,8 @@ from perimetry.data.dataset import IGNORED, Dataset, Sample, Task
 from perimetry.data.examining import Examined, examine
 from perimetry.data.layouts import LayoutName, list_dataset
 from perimetry.data.lists import inside
-from perimetry.data.problems import KINDS, Problem
+from perimetry.data.problems import KINDS, Problem, errors_of
+from perimetry.data.reading import decoding
 from perimetry.data.summary import ClassCount, DataReport
 from perimetry.errors import InputError
 from perimetry.scoring.pairing import listed
@@ -45,7 +46,11 @@ def check(
         if (task, layout, classes) != (None, None, None):
             raise InputError("task, layout and classes belong to a folder; a dataset has them already")
         whole = data
-        root = Path(os.path.commonpath([sample.image.parent for sample in data.samples])) if data.samples else Path()
+        root = (
+            Path(os.path.commonpath([sample.image.parent.resolve() for sample in data.samples]))
+            if data.samples
+            else Path()
+        )
     else:
         listing, name = list_dataset(data, task=task, layout=layout, classes=classes)
         whole = listing.dataset
@@ -54,6 +59,8 @@ def check(
         root = path if path.is_dir() else path.parent
     if workers is not None and workers < 1:
         raise InputError(f"expected one worker or more, got {workers}")
+    if not whole.samples and not errors_of(problems):
+        raise InputError(f"{data.name if isinstance(data, Dataset) else data} holds no labelled image")
     dataset = whole if split is None else whole.part(split)
     others = {sample.name for sample in whole.samples} - {sample.name for sample in dataset.samples}
     problems = [problem for problem in problems if problem.sample not in others]
@@ -82,7 +89,7 @@ def _examined(dataset: Dataset, root: Path, workers: int | None, progress: Progr
     tell = progress or (lambda _done, _all: None)
     tell(0, len(dataset))
     found: dict[str, Examined] = {}
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with decoding(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
             results = pool.map(lambda sample: examine(sample, dataset, root), dataset.samples)
             for sample, result in zip(dataset.samples, results, strict=True):

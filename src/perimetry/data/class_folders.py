@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perimetry.data.dataset import Dataset, Sample
-from perimetry.data.lists import class_list, image_files, image_files_below, inside, split_folders
+from perimetry.data.lists import SPLITS, class_list, image_files, image_files_below, inside, split_folders
 from perimetry.data.problems import Listing, Problem
 from perimetry.errors import InputError
 
@@ -18,7 +18,10 @@ _NO_CLASS |= {"segmentationobject", "segmentationclassraw"}
 
 def recognise(root: Path) -> bool:
     """Whether a folder, or a folder of a split in it, has folders with images."""
-    return any(image_files_below(folder) for _, place in _places(root) for folder in _classes(place))
+    found = [folder for _, place in _places(root) for folder in _classes(place)]
+    # Folders that are all called as splits (train2017, val2017) hold the images of another layout.
+    classes = [folder for folder in found if folder.name.lower().rstrip("0123456789") not in SPLITS]
+    return any(image_files_below(folder) for folder in classes)
 
 
 def read(root: Path, classes: Sequence[str] | None) -> Listing:

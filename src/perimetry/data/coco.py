@@ -39,8 +39,8 @@ def recognise(root: Path) -> bool:
 def read(root: Path, classes: Sequence[str] | None) -> Listing:
     """Every image of the JSON, with its objects; x y width height become x, y, x + width, y + height.
 
-    Images are named by their file's stem, or by its path where two share one, with the split before it where each
-    split has its JSON. They are looked for beside the JSON, in images, and in folders called as the split.
+    Images are named by their file's stem, or by its path with its ending where two share one, with the split before it
+    where each split has its JSON. They are looked for beside the JSON, in images, and in folders called as the split.
     classes: in which order; by default that of the category ids.
     """
     files = _files(root)
@@ -71,11 +71,12 @@ def _samples(
     file: Path, content: Mapping[str, Any], known: tuple[str, ...], root: Path, split: str
 ) -> tuple[list[Sample], list[Problem]]:
     where = inside(file, root)
-    names = {each.get("id"): _category_name(each, file) for each in content["categories"]}
+    names = {_key(each.get("id")): _category_name(each, file) for each in content["categories"]}
     listed_images, problems = _images(content["images"], where)
-    paths = {key: Path(str(record.get("file_name", key))) for key, record in listed_images.items()}
+    paths = {key: Path(record["file_name"]) for key, record in listed_images.items()}
     doubled = len({path.stem for path in paths.values()}) < len(paths)
-    sample_names = {key: _sample_name(key, path, split, whole=doubled) for key, path in paths.items()}
+    prefix = f"{split}/" if split else ""
+    sample_names = {key: prefix + (path.as_posix() if doubled else path.stem) for key, path in paths.items()}
     objects: dict[Any, list[_Annotation]] = {key: [] for key in paths}
     for number, record in enumerate(content["annotations"]):
         found = _annotation(record, number, where)
@@ -115,12 +116,6 @@ def _samples(
     return samples, problems
 
 
-def _sample_name(key: Any, path: Path, split: str, *, whole: bool) -> str:
-    """What an image is called: its file's stem, or its whole path; with its ending."""
-    name = (path.as_posix() if whole else path.stem) or str(key)
-    return f"{split}/{name}" if split else name
-
-
 def _key(value: Any) -> int | str | None:
     """An id that may be one."""
     return value if isinstance(value, (int, str)) else None
@@ -133,8 +128,12 @@ def _images(records: Sequence[Mapping[str, Any]], where: Path) -> tuple[dict[Any
     files = set()
     for number, record in enumerate(records):
         key, file = record.get("id"), record.get("file_name")
-        if not isinstance(key, (int, str)) or key in found or file in files:
-            told = f"images[{number}] ({file}) has an id or a file_name that another image has, or none"
+        if not isinstance(key, (int, str)) or not isinstance(file, str) or not Path(file).name:
+            told = f"images[{number}] has the id {key!r} and the file_name {file!r}; expected a number and a name"
+            problems.append(Problem("annotation", where, told))
+            continue
+        if key in found or file in files:
+            told = f"images[{number}] ({file}) has the id or the file_name of another image"
             problems.append(Problem("doubled_name", where, told))
             continue
         found[key] = record

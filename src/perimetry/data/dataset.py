@@ -115,12 +115,13 @@ class Dataset:
         return replace(self.of(self.splits[wanted]), split=wanted)
 
     def of(self, names: Iterable[str]) -> Dataset:
-        """The samples of these names, in their own order, and what is left of the splits."""
+        """The samples of these names, in their own order, and the splits of which something is left."""
         kept = set(names)
+        left = {split: tuple(name for name in held if name in kept) for split, held in self.splits.items()}
         return replace(
             self,
             samples=tuple(sample for sample in self.samples if sample.name in kept),
-            splits={split: tuple(name for name in held if name in kept) for split, held in self.splits.items()},
+            splits={split: held for split, held in left.items() if held},
         )
 
 

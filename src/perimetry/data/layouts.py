@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from perimetry.data import class_folders, coco, pairs, tables, voc
 from perimetry.data.dataset import IGNORED, TASKS, Dataset, Task
 from perimetry.data.lists import distinct
 from perimetry.data.problems import Listing, refuse
-from perimetry.data.reading import read_mask
+from perimetry.data.reading import decoding, read_mask
 from perimetry.errors import FileError, InputError, UnknownNameError
 
 LayoutName = Literal["folders", "csv", "voc", "pairs", "coco"]
@@ -121,7 +122,7 @@ def _layout(root: Path, task: Task | None, name: LayoutName | None) -> Layout:
 
 def _counted(dataset: Dataset) -> tuple[str, ...]:
     """The labels that masks hold, as names, from 0 to the largest."""
-    with ThreadPoolExecutor() as pool:
+    with decoding(), ThreadPoolExecutor(os.cpu_count()) as pool:
         masks = pool.map(lambda sample: np.unique(read_mask(sample.mask)), dataset.samples)
         held = {int(label) for labels in masks for label in labels} - {IGNORED}
     most = max(held, default=0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from perimetry.data.dataset import Objects, Sample
 from perimetry.errors import InputError, ShapeError
@@ -15,6 +19,18 @@ from perimetry.images import read_pixels
 from perimetry.scoring.pages import open_pages
 
 Labels = npt.NDArray[np.int64]
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around threads that decode images: what warnings do belongs to the whole process, and is put back at the end.
+
+    Each thread wants the same of Pillow: silence, but for images beyond its limit, which are errors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def read_sample(sample: Sample) -> tuple[torch.Tensor, Any]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from perimetry.report.data_gallery import gallery
-from perimetry.report.data_words import abstract, class_rows, facts, heading, kind_of
+from perimetry.report.data_words import abstract, class_rows, facts, heading, kind_of, splits_to_show
 from perimetry.report.numbers import plain
 from perimetry.report.pages import page_parts, template
 from perimetry.report.score_pictures import hex_color
@@ -31,7 +31,7 @@ def data_html(report: DataReport) -> str:
     >>> data_html(DataReport(empty, "folders", Path(), (), {}, ())).startswith("<!doctype html>")
     True
     """
-    columns, rows = class_rows(report)
+    columns, rows = class_rows(report, splits_to_show(report))
     title, *rest = abstract(report).split(" · ")
     groups = []
     for kind, group in groupby(report.problems, key=lambda problem: problem.kind):

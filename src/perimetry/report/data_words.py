@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perimetry.report.numbers import plain, share
@@ -49,9 +50,13 @@ def kind_of(kind: str) -> str:
     return KINDS[kind][1]
 
 
-def class_rows(report: DataReport) -> tuple[list[str], list[list[str]]]:
-    """The headings and a row of cells for each class."""
-    splits = list(report.dataset.splits) if 1 < len(report.dataset.splits) <= _MOST_SPLITS else []
+def splits_to_show(report: DataReport) -> list[str]:
+    """The splits that have room for a column each; a single one would repeat the total."""
+    return list(report.dataset.splits) if 1 < len(report.dataset.splits) <= _MOST_SPLITS else []
+
+
+def class_rows(report: DataReport, splits: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The headings and a row of cells for each class, with a column of images for each of those splits."""
     unit = {"classification": "", "segmentation": "pixels", "detection": "objects"}[report.dataset.task]
     amounts = [each.objects if unit == "objects" else each.pixels if unit else each.images for each in report.classes]
     total = sum(amount or 0 for amount in amounts)
