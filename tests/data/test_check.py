@@ -47,6 +47,7 @@ def test_broken_images_are_all_found_and_named(tmp_path):
     assert "damaged or incomplete" in report.problems[1].sentence
     assert str(tmp_path) not in json.dumps(report.to_dict())  # nobody's folders in a file that may be passed on
     assert len(report.sizes) == 13
+    assert len(report.sound) == 13 and not check(report.sound).problems
 
 
 def test_masks_that_do_not_fit(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from perimetry.scoring.pairing import listed
 
 # Splits that are other splits together, where a sample belongs to both.
 _JOINED = ("trainval", "all")
+_AT_ONCE = 4096  # samples that wait for a thread: what waits takes memory, too
 
 Progress = Callable[[int, int], None]
 
@@ -89,12 +91,17 @@ def _examined(dataset: Dataset, root: Path, workers: int | None, progress: Progr
     tell = progress or (lambda _done, _all: None)
     tell(0, len(dataset))
     found: dict[str, Examined] = {}
+
+    def look(sample: Sample) -> Examined:
+        return examine(sample, dataset, root)
+
     with decoding(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
-            results = pool.map(lambda sample: examine(sample, dataset, root), dataset.samples)
-            for sample, result in zip(dataset.samples, results, strict=True):
-                found[sample.name] = result
-                tell(len(found), len(dataset))
+            for start in range(0, len(dataset), _AT_ONCE):
+                batch = dataset.samples[start : start + _AT_ONCE]
+                for sample, result in zip(batch, pool.map(look, batch), strict=True):
+                    found[sample.name] = result
+                    tell(len(found), len(dataset))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -103,28 +110,36 @@ def _examined(dataset: Dataset, root: Path, workers: int | None, progress: Progr
 
 def _counts(dataset: Dataset, examined: Mapping[str, Examined]) -> tuple[ClassCount, ...]:
     """How often each class occurs: images, and objects or pixels."""
-    first = 1 if dataset.task == "detection" else 0
-    labels = range(first, first + len(dataset.classes))
-    amounts = {sample.name: _amounts(sample, examined[sample.name]) for sample in dataset.samples}
+    images: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
+    by_split: dict[str, Counter[int]] = {split: Counter() for split in dataset.splits}
+    held_in: dict[str, list[str]] = {}
+    for split, names in dataset.splits.items():
+        for name in names:
+            held_in.setdefault(name, []).append(split)
+    for sample in dataset.samples:
+        amounts = _amounts(sample, examined[sample.name])
+        images.update(amounts.keys())
+        totals.update(amounts)
+        for split in held_in.get(sample.name, ()):
+            by_split[split].update(amounts.keys())
     return tuple(
         ClassCount(
             name=name,
             label=label,
-            images=sum(label in each for each in amounts.values()),
-            objects=sum(each.get(label, 0) for each in amounts.values()) if dataset.task == "detection" else None,
-            pixels=sum(each.get(label, 0) for each in amounts.values()) if dataset.task == "segmentation" else None,
-            by_split={
-                split: sum(label in amounts[sample] for sample in held) for split, held in dataset.splits.items()
-            },
+            images=images[label],
+            objects=totals[label] if dataset.task == "detection" else None,
+            pixels=totals[label] if dataset.task == "segmentation" else None,
+            by_split={split: counts[label] for split, counts in by_split.items()},
         )
-        for name, label in zip(dataset.classes, labels, strict=True)
+        for label, name in enumerate(dataset.classes, start=1 if dataset.task == "detection" else 0)
     )
 
 
 def _amounts(sample: Sample, examined: Examined) -> Mapping[int, int]:
     """How much of each label a sample holds."""
     if sample.objects is not None:
-        return {label: sample.objects.labels.count(label) for label in set(sample.objects.labels)}
+        return Counter(sample.objects.labels)
     return examined.pixels if sample.label is None else {sample.label: 1}
 
 

@@ -117,16 +117,21 @@ class DataReport:
         areas = [area for sample in self.dataset.samples if sample.objects for area in sample.objects.areas]
         return ObjectSizes.of(areas) if areas else None
 
-    def sizes_of(self, label: int) -> ObjectSizes | None:
-        """How large the objects of one label are, None where there is none."""
-        areas = [
-            area
-            for sample in self.dataset.samples
-            if sample.objects
-            for area, each in zip(sample.objects.areas, sample.objects.labels, strict=True)
-            if each == label
-        ]
-        return ObjectSizes.of(areas) if areas else None
+    @property
+    def class_sizes(self) -> dict[int, ObjectSizes]:
+        """How large the objects of each label are, of those that occur."""
+        areas: dict[int, list[float]] = {}
+        for sample in self.dataset.samples:
+            if sample.objects is not None:
+                for area, label in zip(sample.objects.areas, sample.objects.labels, strict=True):
+                    areas.setdefault(label, []).append(area)
+        return {label: ObjectSizes.of(each) for label, each in areas.items()}
+
+    @property
+    def sound(self) -> Dataset:
+        """The samples that no error is about: what is left to train on once broken files are left out on purpose."""
+        wrong = {problem.sample for problem in self.errors}
+        return self.dataset.of(sample.name for sample in self.dataset.samples if sample.name not in wrong)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, as `--json` writes it."""

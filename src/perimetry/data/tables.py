@@ -45,7 +45,7 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
     known = classes or class_list(tables[0].parent)
     labels, known = _labels([row for _, row in rows], known, tables[0])
     samples: dict[str, Sample] = {}
-    splits: dict[str, list[str]] = {}
+    splits: dict[str, dict[str, None]] = {}
     problems = []
     bare = []
     folder = root if root.is_dir() else root.parent
@@ -65,8 +65,8 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
             problems.append(Problem("doubled_name", where, f"{name} stands twice, with two labels", name))
             continue
         split = row.get("split", "").strip() or (file.stem if len(tables) > 1 else "")
-        if split and name not in (held := splits.setdefault(split_name(split), [])):
-            held.append(name)
+        if split:
+            splits.setdefault(split_name(split), {})[name] = None
     if bare:
         told = f"left out, without a label ({len(bare)}): {listed(bare)}"
         problems.append(Problem("unlabelled", inside(tables[0], folder), told))

@@ -63,6 +63,7 @@ def class_rows(report: DataReport, splits: Sequence[str]) -> tuple[list[str], li
     headings = ["label", "class", "images", *(f"in {plain(split)}" for split in splits)]
     headings += [unit] if unit else []
     headings += ["share"] + (["median size"] if unit == "objects" else [])
+    sizes = report.class_sizes
     rows = []
     for each, amount in zip(report.classes, amounts, strict=True):
         row = [str(each.label), plain(each.name), f"{each.images:,}"]
@@ -70,8 +71,7 @@ def class_rows(report: DataReport, splits: Sequence[str]) -> tuple[list[str], li
         row += [f"{amount or 0:,}"] if unit else []
         row.append(share(amount or 0, total))
         if unit == "objects":
-            sizes = report.sizes_of(each.label)
-            row.append("–" if sizes is None else f"{sizes.quantiles[3]:.0f} px")
+            row.append(f"{sizes[each.label].quantiles[3]:.0f} px" if each.label in sizes else "–")
         rows.append(row)
     return headings, rows
 
