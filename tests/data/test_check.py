@@ -279,3 +279,11 @@ def test_camvid_adds_up_to_every_pixel(data):
     report = check(data / "camvid_half", split="val")
     assert isinstance(report, DataReport) and report.problems == ()
     assert sum(each.pixels for each in report.classes) + report.ignored_pixels == 101 * 180 * 240
+
+
+def test_images_beyond_pillow_s_limit_are_broken_on_every_thread(tmp_path, monkeypatch):
+    class_folders(tmp_path, splits=None, count=20)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 16 - 1)
+    report = check(tmp_path, workers=8)
+    assert [kind for kind, _ in kinds(report)] == ["broken_file"] * 40
+    assert "holds more than 191 pixels (Pillow's limit)" in report.problems[0].sentence

@@ -91,10 +91,11 @@ def _samples(
             problems.append(Problem("unknown_class", where, told, sample_names[found.image]))
         else:
             objects[found.image].append(found)
+    places = _places(file, root)
     samples = []
     for key, path in paths.items():
         name = sample_names[key]
-        image = next((each for each in _places(path, file, root) if each.is_file()), None)
+        image = next((place / path for place in places if (place / path).is_file()), None)
         if image is None:
             problems.append(Problem("missing_file", where, f"its image {path.as_posix()} is not there", name))
             continue
@@ -181,12 +182,13 @@ def _category_name(record: Mapping[str, Any], file: Path) -> str:
     return str(record["name"])
 
 
-def _places(path: Path, file: Path, root: Path) -> list[Path]:
-    """Where an image may be."""
+def _places(file: Path, root: Path) -> list[Path]:
+    """The folders in which the images of a JSON may be."""
     stem = file.stem.removeprefix("instances_")
     parents = dict.fromkeys((file.parent, root))
     folders = (*_FOLDERS, stem, f"images/{stem}", split_name(stem), f"images/{split_name(stem)}")
-    return [parent / folder / path for parent in parents for folder in folders]
+    places = dict.fromkeys(parent / folder for parent in parents for folder in folders)
+    return [place for place in places if place.is_dir()]
 
 
 def _files(root: Path) -> dict[Path, str]:

@@ -49,9 +49,10 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
     problems = []
     bare = []
     folder = root if root.is_dir() else root.parent
+    columns = {file: _column(_header(file), PATHS) for file in tables}
+    places = {file: inside(file, folder) for file in tables}
     for (file, row), label in zip(rows, labels, strict=True):
-        name = row[_column(row, PATHS)]
-        where = inside(file, folder)
+        name, where = row[columns[file]], places[file]
         if label is None:
             bare.append(name)
             continue
@@ -61,7 +62,7 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
             problems.append(Problem(kind, where, told, name))
             continue
         sample = Sample(name, file.parent / name, label=label)
-        if samples.setdefault(name, sample) != sample:
+        if samples.setdefault(name, sample).label != label:
             problems.append(Problem("doubled_name", where, f"{name} stands twice, with two labels", name))
             continue
         split = row.get("split", "").strip() or (file.stem if len(tables) > 1 else "")
@@ -80,7 +81,7 @@ def _labels(
 ) -> tuple[list[int | str | None], Sequence[str]]:
     """The label of each row, None where it is empty and a name where it is unknown, and the classes in order."""
     index = next((each for each in INDICES if each in rows[0]), None)
-    column = _column(rows[0], NAMES) if index is None else index
+    column = _column(list(rows[0]), NAMES) if index is None else index
     texts = [row[column].strip() for row in rows]
     if index is None and not (all(text.isdecimal() for text in texts if text) and not set(texts) <= set(classes or ())):
         known = tuple(classes or sorted(set(texts) - {""}))
@@ -133,5 +134,5 @@ def _rows(file: Path) -> list[Row]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def _column(row: Row, names: Sequence[str]) -> str:
-    return next(name for name in names if name in row)
+def _column(header: Sequence[str], names: Sequence[str]) -> str:
+    return next(name for name in names if name in header)

@@ -97,6 +97,9 @@ def gallery(report: DataReport) -> Gallery:
             remarks[problem.sample].append(plain(problem.sentence))
             by_kind[problem.kind].append(problem.sample)
     colors = label_colors(max(len(report.dataset.label_names), 2))
+    if report.dataset.task == "detection":
+        # Thin lines need to be brighter than areas, over photos of any kind.
+        colors = tuple((_bright(red), _bright(green), _bright(blue)) for red, green, blue in colors)
     used = 0
 
     def drawn(names: Iterable[str], most: int) -> list[Shown]:
@@ -119,6 +122,10 @@ def gallery(report: DataReport) -> Gallery:
     if report.dataset.task != "classification":
         legend = tuple((plain(each.name), colors[each.label]) for each in report.classes if each.images)
     return Gallery(tuple(wrong), tuple(examples), len(remarks) - len(wrong), legend)
+
+
+def _bright(level: int) -> int:
+    return level + round(0.4 * (255 - level))
 
 
 def _examples(samples: Sequence[Sample]) -> list[str]:
