@@ -37,9 +37,7 @@ def card_data(card: Card, recounted: Mapping[Quantity, Value] | None = None) -> 
                 "options": dict(each.options),
                 "value": each.value,
                 "source": each.source,
-                **(
-                    {} if recounted is None else {"recounted": recounted[each], "agrees": agrees(each, recounted[each])}
-                ),
+                **_counted(each, recounted),
             }
             for each in card.quantities
         ],
