@@ -53,7 +53,7 @@ def _show(card: Card, names: Sequence[str], *, as_json: bool, recount: bool) -> 
         _print_json({"models": list(names), "card": card_data(card, counted)})
     else:
         print(card_text(card, width=terminal.width(), recounted=counted))
-        others = [name for name in names if name != f"perimetry:{card.name}"]
+        others = [name for name in names if name.partition(":")[2] == card.name and name != f"perimetry:{card.name}"]
         if others:
             print(f"\nOther models of that name: {', '.join(others)}")
     return int(counted is not None and not all(agrees(quantity, value) for quantity, value in counted.items()))

@@ -71,7 +71,8 @@ def signature(card: Card) -> str:
 
 def card_text(card: Card, *, width: int, recounted: Mapping[Quantity, Value] | None = None) -> str:
     """The card for a terminal of that width."""
-    lines = [f"{card.title} (perimetry:{card.name}): {card.task}, {card.image[0]} × {card.image[1]}", ""]
+    height, size_width = card.image
+    lines = [*wrap(f"{card.title} (perimetry:{card.name}): {card.task}, {height} × {size_width}", width), ""]
     for label, text in (
         ("paper", card.paper),
         ("definition", card.definition),
