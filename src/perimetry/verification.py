@@ -16,7 +16,7 @@ from perimetry.models.from_perimetry import describe
 from perimetry.networks import Card, Quantity
 
 
-def recount(card: Card, quantity: Quantity) -> int | float | tuple[int, ...]:
+def recount(card: Card, quantity: Quantity) -> int | float | tuple[float, ...]:
     """The quantity as the network has it that `card.build` gives, to be compared with `quantity.value`.
 
     Raises `UnknownNameError` where the network has no such layer or parameter, `InputError` where one number cannot

@@ -27,7 +27,7 @@ class Quantity:
     """
 
     kind: Kind
-    value: int | float | tuple[int, ...]
+    value: int | float | tuple[float, ...]
     source: str
     of: str = ""
     image: tuple[int, int] | None = None
@@ -41,7 +41,7 @@ class Quantity:
 def quantities(
     kind: Kind,
     source: str,
-    values: Mapping[str, int | float | tuple[int, ...]],
+    values: Mapping[str, int | float | tuple[float, ...]],
     *,
     image: tuple[int, int] | None = None,
     options: tuple[tuple[str, Any], ...] = (),
