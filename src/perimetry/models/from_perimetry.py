@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from perimetry.models.loaded import LoadedModel
+from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel
 from perimetry.models.weights import without_prefix
-from perimetry.networks import CARDS, Card, translate_weights
+from perimetry.networks import CARDS, Card, GivenProposalsDetector, translate_weights
 from perimetry.networks.weights import names_elsewhere
 
 PREFIX = "perimetry:"
@@ -38,10 +39,45 @@ def describe(card: Card, module: nn.Module) -> LoadedModel:
     (227, 227)
     """
     name = PREFIX + card.name
+    detector = card.task == "detection"  # they resize and normalise inside
+    if isinstance(module, GivenProposalsDetector):
+        module = OnQuarters(module)
     return LoadedModel(
         name=name,
         resolved=name,
         module=module.eval(),
         input_size=card.image,
-        takes="list" if card.task == "detection" else "batch",
+        mean=(0.0, 0.0, 0.0) if detector else IMAGENET_MEAN,
+        std=(1.0, 1.0, 1.0) if detector else IMAGENET_STD,
+        takes="list" if detector else "batch",
     )
+
+
+class OnQuarters(nn.Module):
+    """A detector of given proposals, given the whole image and its four quarters, so that an image alone will do.
+
+    Its parts are the detector's own, under their names.
+    """
+
+    def __init__(self, detector: GivenProposalsDetector) -> None:
+        super().__init__()
+        for name, part in detector.named_children():
+            self.add_module(name, part)
+        self._detector = (detector.eval(),)  # a tuple is no part, so that names stay as they are
+
+    def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """The detections of each image among those five boxes."""
+        return self._detector[0](images, [quarters(image) for image in images])  # type: ignore[no-any-return]
+
+
+def quarters(image: Tensor) -> Tensor:
+    """The boxes (5, 4) of an image (C, H, W) and of its quarters.
+
+    >>> quarters(torch.zeros(3, 4, 6))[:2]
+    tensor([[0., 0., 6., 4.],
+            [0., 0., 3., 2.]])
+    """
+    height, width = image.shape[1:]
+    parts = [(0, 0, 2, 2), (0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 1, 2), (1, 1, 2, 2)]
+    half = torch.tensor([width, height, width, height], device=image.device) / 2
+    return torch.tensor(parts, device=image.device) * half

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from perimetry.networks.alexnet import ALEXNET, alexnet
 from perimetry.networks.all_cnn import ALL_CNN_C, all_cnn_c
+from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.backbones import Backbone, backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import AuxiliaryHead, Classifier, classification_losses
+from perimetry.networks.detections import DetectionRule
+from perimetry.networks.detector import GivenProposalsDetector, ProposingDetector, RegionRule, freeze
 from perimetry.networks.dilation import dilate
+from perimetry.networks.fast_rcnn import FAST_RCNN, ONLINE_HARD_EXAMPLES, fast_rcnn
+from perimetry.networks.faster_rcnn import FASTER_RCNN, faster_rcnn
 from perimetry.networks.googlenet import GOOGLENET, googlenet
 from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
 from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3
+from perimetry.networks.mining import false_positives
+from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.resnet import (
     RESNETS,
     resnet50,
@@ -20,24 +27,44 @@ from perimetry.networks.resnet import (
     resnet152,
     resnet152_v1_5,
 )
+from perimetry.networks.sampling import AnchorSampling, RegionSampling
 from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
+from perimetry.networks.truncated_svd import truncate_svd
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
 from perimetry.networks.weights import translate_weights
 
 _ALL = (
-    *(ALEXNET, VGG16, VGG19, GOOGLENET, INCEPTION_V2, INCEPTION_V3),
-    *(*RESNETS, ALL_CNN_C, SPP_NET),
+    ALEXNET,
+    VGG16,
+    VGG19,
+    GOOGLENET,
+    INCEPTION_V2,
+    INCEPTION_V3,
+    ALL_CNN_C,
+    SPP_NET,
+    *RESNETS,
+    FAST_RCNN,
+    FASTER_RCNN,
 )
 CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 
 __all__ = [
     "CARDS",
+    "ONLINE_HARD_EXAMPLES",
+    "AnchorGrid",
+    "AnchorSampling",
     "AuxiliaryHead",
     "Backbone",
     "Card",
     "Classifier",
+    "DetectionRule",
     "Difference",
+    "GivenProposalsDetector",
+    "ProposalRule",
+    "ProposingDetector",
     "Quantity",
+    "RegionRule",
+    "RegionSampling",
     "Result",
     "SPPClassifier",
     "alexnet",
@@ -45,6 +72,10 @@ __all__ = [
     "backbone",
     "classification_losses",
     "dilate",
+    "false_positives",
+    "fast_rcnn",
+    "faster_rcnn",
+    "freeze",
     "googlenet",
     "inception_v2",
     "inception_v3",
@@ -57,6 +88,7 @@ __all__ = [
     "spp_classifier",
     "spp_net",
     "translate_weights",
+    "truncate_svd",
     "vgg16",
     "vgg19",
 ]

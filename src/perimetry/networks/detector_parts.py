@@ -1,0 +1,78 @@
+"""The backbones that detectors were published on, with the heads that belong to them, and any other backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from torch import nn
+
+from perimetry.errors import InputError, UnknownNameError
+from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool
+from perimetry.networks.trunks import Trunk, caffenet_trunk, vgg16_trunk, vgg_m_trunk, zf_trunk
+
+STRIDE = 16  # of the map that single-scale detectors pool from
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    build: Callable[[], Trunk]
+    bins: int
+    widths: tuple[int, int]
+    proposal_width: int
+
+
+_PUBLISHED = {
+    "vgg16": _Published(vgg16_trunk, 7, (4096, 4096), 512),
+    "caffenet": _Published(caffenet_trunk, 6, (4096, 4096), 256),
+    "vgg_m": _Published(vgg_m_trunk, 6, (4096, 1024), 256),
+    "zf": _Published(zf_trunk, 6, (4096, 4096), 256),
+}
+# A head for networks that no detector was published on: torchvision's size of fully connected layers.
+_OTHER_WIDTHS, _OTHER_BINS, _OTHER_PROPOSAL_WIDTH = (1024, 1024), 7, 512
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A backbone, the name and channels of its map of stride 16, the head on it, and the width of its RPN."""
+
+    backbone: nn.Module
+    map: str
+    channels: int
+    head: FullyConnectedHead
+    proposal_width: int
+
+
+def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
+    """What a single-scale detector needs on a backbone.
+
+    backbone: "vgg16", "caffenet", "vgg_m" or "zf" as published; or a module that returns named maps and has `channels`
+    and `strides` by name, one of them 16. Raises `UnknownNameError` and `InputError`.
+    """
+    if classes < 1:
+        raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
+    published = _PUBLISHED.get(backbone) if isinstance(backbone, str) else None
+    body = published.build() if published else _other(backbone)
+    strides, channels = cast("dict[str, int]", body.strides), cast("dict[str, int]", body.channels)
+    name = [each for each, stride in strides.items() if stride == STRIDE][-1]
+    bins = published.bins if published else _OTHER_BINS
+    head = FullyConnectedHead(
+        RegionMaxPool(name, size=bins, stride=STRIDE),
+        channels[name] * bins * bins,
+        classes=classes,
+        widths=published.widths if published else _OTHER_WIDTHS,
+    )
+    return Parts(body, name, channels[name], head, published.proposal_width if published else _OTHER_PROPOSAL_WIDTH)
+
+
+def _other(backbone: str | nn.Module) -> nn.Module:
+    if isinstance(backbone, str):
+        raise UnknownNameError("backbone", backbone, known=_PUBLISHED, advice=", ".join(_PUBLISHED) + ", or a module")
+    strides = getattr(backbone, "strides", None)
+    if not isinstance(strides, dict) or STRIDE not in strides.values() or not hasattr(backbone, "channels"):
+        raise InputError(
+            f"expected a backbone with a map of stride {STRIDE}, named in its `strides` and `channels`; got "
+            f"{type(backbone).__name__} with strides {strides}"
+        )
+    return backbone
