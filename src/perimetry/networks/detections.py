@@ -40,7 +40,7 @@ def detections(
     region, place = (chances > rule.score).nonzero(as_tuple=True)
     scores = chances[region, place]
     kinds = (place + 1).clamp(max=outputs.offsets.shape[1] - 1)
-    moved = decode_boxes(outputs.offsets[region, kinds], boxes[region], deviations=deviations)
+    moved = decode_boxes(outputs.offsets[region, kinds].float(), boxes[region], deviations=deviations)
     moved = torchvision.ops.clip_boxes_to_image(moved, size)
     whole = (moved[:, 2:] > moved[:, :2]).all(1)
     moved, scores, labels = moved[whole], scores[whole], place[whole] + 1

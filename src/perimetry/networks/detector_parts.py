@@ -9,6 +9,7 @@ from typing import cast
 from torch import nn
 
 from perimetry.errors import InputError, UnknownNameError
+from perimetry.networks.backbones import backbone as named_backbone
 from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool
 from perimetry.networks.trunks import Trunk, caffenet_trunk, vgg16_trunk, vgg_m_trunk, zf_trunk
 
@@ -47,8 +48,9 @@ class Parts:
 def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
     """What a single-scale detector needs on a backbone.
 
-    backbone: "vgg16", "caffenet", "vgg_m" or "zf" as published; or a module that returns named maps and has `channels`
-    and `strides` by name, one of them 16. Raises `UnknownNameError` and `InputError`.
+    backbone: "vgg16", "caffenet", "vgg_m" or "zf" as published; a name such as "timm:tf_efficientnet_lite0", dilated so
+    that no map is coarser than stride 16, whose deepest map is taken; or a module that returns named maps and has
+    `channels` and `strides` by name, one of them 16. Raises `UnknownNameError` and `InputError`.
     """
     if classes < 1:
         raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
@@ -68,7 +70,12 @@ def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
 
 def _other(backbone: str | nn.Module) -> nn.Module:
     if isinstance(backbone, str):
-        raise UnknownNameError("backbone", backbone, known=_PUBLISHED, advice=", ".join(_PUBLISHED) + ", or a module")
+        if ":" not in backbone:
+            known = ", ".join(_PUBLISHED)
+            raise UnknownNameError(
+                "backbone", backbone, known=_PUBLISHED, advice=f"{known}, or timm:..., torchvision:..."
+            )
+        return named_backbone(backbone, output_stride=STRIDE)
     strides = getattr(backbone, "strides", None)
     if not isinstance(strides, dict) or STRIDE not in strides.values() or not hasattr(backbone, "channels"):
         raise InputError(

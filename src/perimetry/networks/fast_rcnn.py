@@ -31,11 +31,11 @@ def fast_rcnn(
 ) -> GivenProposalsDetector:
     """Fast R-CNN: RoI max pooling of given boxes on the last map, two fully connected layers, scores and offsets.
 
-    backbone: "vgg16", "caffenet", "vgg_m" as published, "zf", or a module with a map of stride 16; classes: without the
-    background; sampling: how regions are chosen in training, 64 of each image and a quarter of them objects as
-    published (`ONLINE_HARD_EXAMPLES` for OHEM); short_side, long_side: pixels that images are resized to. Call it with
-    images and proposals: `GivenProposalsDetector`. As published, freeze "backbone.conv1_*" and "backbone.conv2_*"
-    (`freeze`).
+    backbone: "vgg16", "caffenet", "vgg_m" as published, "zf", a name such as "timm:resnet18", or a module with a map of
+    stride 16; classes: without the background; sampling: how regions are chosen in training, 64 of each image and a
+    quarter of them objects as published (`ONLINE_HARD_EXAMPLES` for OHEM); short_side, long_side: pixels that images
+    are resized to. Call it with images and proposals: `GivenProposalsDetector`. As published, freeze
+    "backbone.conv1_*" and "backbone.conv2_*" (`freeze`).
 
     >>> import torch
     >>> with torch.device("meta"):

@@ -34,11 +34,12 @@ def faster_rcnn(
 ) -> ProposingDetector:
     """Faster R-CNN on one map, trained end to end.
 
-    backbone: "vgg16" or "zf" as published, "caffenet", "vgg_m", or a module with a map of stride 16; classes: without
-    the background; grid: the anchors, the nine of 128 to 512 pixels as published; sampling, anchor_sampling: what the
-    head and the proposals learn from; training_proposals, proposals: how proposals are made in training (the best 12000
-    of the anchors, 2000 kept) and after it (6000, 300), with the switches of the paper's ablation; short_side,
-    long_side: pixels that images are resized to. Call it with images: `ProposingDetector`.
+    backbone: "vgg16" or "zf" as published, "caffenet", "vgg_m", a name such as "timm:resnet18", or a module with a map
+    of stride 16; classes: without the background; grid: the anchors, the nine of 128 to 512 pixels as published;
+    sampling, anchor_sampling: what the head and the proposals learn from; training_proposals, proposals: how proposals
+    are made in training (the best 12000 of the anchors, 2000 kept) and after it (6000, 300), with the switches of the
+    paper's ablation; short_side, long_side: pixels that images are resized to. Call it with images:
+    `ProposingDetector`.
 
     >>> import torch
     >>> with torch.device("meta"):
@@ -133,6 +134,10 @@ FASTER_RCNN = Card(
             "Boxes have x2 and y2 just outside; the release counts the last pixel as inside and adds 1 to widths",
             "torchvision's convention: the same once x2 and y2 are one larger. The boxes that the release predicts are "
             "one pixel wider, as it does not take that 1 off again",
+        ),
+        Difference(
+            "An object that no anchor overlaps makes no anchor positive",
+            "in the release all anchors share its best overlap of 0, and all would become positive",
         ),
         Difference("Trained end to end", "the paper's numbers are of alternating training; the release has both"),
         Difference(

@@ -139,7 +139,7 @@ class RegionProposals(nn.Module):
         smallest = rule.min_size * batch.scale(image)
         found = []
         for level, ((scores, offsets), boxes) in enumerate(zip(scored, anchors, strict=True)):
-            moved = decode_boxes(offsets, boxes) if rule.boxes == "regressed" else boxes
+            moved = decode_boxes(offsets.float(), boxes) if rule.boxes == "regressed" else boxes
             moved = torchvision.ops.clip_boxes_to_image(moved, (height, width))
             sides = moved[:, 2:] - moved[:, :2]
             large = ((sides >= smallest) & (sides > 0)).all(1)
