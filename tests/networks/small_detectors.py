@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from perimetry.metrics import BoxPrediction, BoxTruth, voc_scores
+from perimetry.networks import AnchorGrid, ProposalRule, fast_rcnn, faster_rcnn
 
 
 class SmallBackbone(nn.Module):
@@ -48,3 +49,29 @@ def ap50(found: list[dict[str, Tensor]], targets: list[dict[str, Tensor]]) -> fl
         for i, f in enumerate(found)
     }
     return float(voc_scores(truth, told).voc_map)
+
+
+GRID = AnchorGrid.published(16, scales=(2, 3))
+SCENES = [scene(seed, size=(96, 128 - 16 * seed)) for seed in range(2)]
+IMAGES, TARGETS = [image for image, _ in SCENES], [target for _, target in SCENES]
+PROPOSALS = [torch.tensor([[0.0, 0, 40, 50], [5, 5, 60, 70], [30, 20, 90, 90]]) for _ in SCENES]
+
+
+def small_faster(**options):
+    torch.manual_seed(0)
+    rule = ProposalRule(before=200, count=20, min_size=4)
+    options = {"proposals": rule, "training_proposals": rule, "grid": GRID} | options
+    return faster_rcnn(backbone=SmallBackbone(8), classes=2, short_side=None, **options)
+
+
+def small_fast(**options):
+    torch.manual_seed(0)
+    return fast_rcnn(backbone=SmallBackbone(8), classes=2, short_side=None, **options)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def same(one, other):
+    return all(torch.equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a)

@@ -26,8 +26,8 @@ class ProposalRule:
 
     before: anchors kept by score at each level before suppression; count: proposals kept in the end; overlap: of
     proposals that overlap (IoU) more, the one with the lower score is left out; None for no suppression; min_size:
-    shortest side in pixels of the image as it was given; order: "score", or "random" as without the classifier (the
-    paper's row has overlap=None with it); boxes: "regressed", or the "anchors" as they are.
+    shortest side in pixels of the image as it was given, of what is ranked at all; order: "score", or "random" as
+    without the classifier (the paper's row has overlap=None with it); boxes: "regressed", or the "anchors" as they are.
     """
 
     before: int = 6000
@@ -135,18 +135,18 @@ class RegionProposals(nn.Module):
         rule: ProposalRule,
         generator: torch.Generator | None,
     ) -> Proposals:
-        height, width = batch.sizes[image]
-        smallest = rule.min_size * batch.scale(image)
+        size, smallest = batch.sizes[image], rule.min_size * batch.scale(image)
         found = []
         for level, ((scores, offsets), boxes) in enumerate(zip(scored, anchors, strict=True)):
-            moved = decode_boxes(offsets.float(), boxes) if rule.boxes == "regressed" else boxes
-            moved = torchvision.ops.clip_boxes_to_image(moved, (height, width))
-            sides = moved[:, 2:] - moved[:, :2]
-            large = ((sides >= smallest) & (sides > 0)).all(1)
             ranks = scores.float() if rule.order == "score" else _random_ranks(scores, generator)
-            top = ranks.masked_fill(~large, -torch.inf).topk(min(rule.before, len(ranks))).indices
-            top = top[large[top]]
-            found.append((moved[top], ranks[top], scores[top].float().sigmoid(), torch.full_like(top, level)))
+            if smallest > 0:
+                ranks = ranks.masked_fill(_shortest_sides(_placed(offsets, boxes, size, rule)) < smallest, -torch.inf)
+            top = ranks.topk(min(rule.before, len(ranks))).indices
+            # Of a pyramid's anchors these are few, so that only they are moved where small ones may stay.
+            moved = _placed(offsets[top], boxes[top], size, rule)
+            large = (_shortest_sides(moved) > 0) & (ranks[top] > -torch.inf)
+            top, moved = top[large], moved[large]
+            found.append((moved, ranks[top], scores[top].float().sigmoid(), torch.full_like(top, level)))
         boxes, ranks, chances, levels = (torch.cat(parts) for parts in zip(*found, strict=True))
         if rule.overlap is None:
             kept = ranks.sort(descending=True, stable=True).indices
@@ -189,6 +189,17 @@ class RegionProposals(nn.Module):
             / count,
             "loss_rpn_box_reg": functional.smooth_l1_loss(moved, aims, beta=1 / 9, reduction="sum") / count,
         }
+
+
+def _placed(offsets: Tensor, anchors: Tensor, size: tuple[int, int], rule: ProposalRule) -> Tensor:
+    """Anchors (K, 4), moved by their offsets where the rule says so, cut to the image."""
+    boxes = decode_boxes(offsets.float(), anchors) if rule.boxes == "regressed" else anchors
+    cut: Tensor = torchvision.ops.clip_boxes_to_image(boxes, size)
+    return cut
+
+
+def _shortest_sides(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).amin(1)
 
 
 def _random_ranks(scores: Tensor, generator: torch.Generator | None) -> Tensor:
