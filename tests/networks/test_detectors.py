@@ -1,5 +1,7 @@
 """Fast R-CNN and Faster R-CNN: structure, what is refused, and where they run."""
 
+import math
+
 import pytest
 import torch
 import torchvision
@@ -11,6 +13,7 @@ from perimetry.errors import InputError, ShapeError, UnknownNameError
 from perimetry.models.from_perimetry import describe
 from perimetry.networks import (
     CARDS,
+    ONLINE_HARD_EXAMPLES,
     AnchorGrid,
     ProposalRule,
     fast_rcnn,
@@ -195,3 +198,21 @@ def test_half_precision_and_double_run():
         network = small_faster().to(dtype).eval()
         found = network([image.to(dtype) for image in IMAGES])
         assert all(each["boxes"].isfinite().all() for each in found)
+
+
+@pytest.mark.parametrize("sampling", [None, ONLINE_HARD_EXAMPLES])
+def test_nothing_is_made_on_the_default_device(sampling, monkeypatch):
+    """With another default device, what is made without naming one would not fit the rest."""
+    suppress = torchvision.ops.batched_nms
+
+    def at_home(*given):
+        with torch.device("cpu"):  # torchvision makes a number without naming a device, and moves it
+            return suppress(*given)
+
+    monkeypatch.setattr(torchvision.ops, "batched_nms", at_home)
+    fast, faster = small_fast(sampling=sampling), small_faster(sampling=sampling)
+    with torch.device("meta"):
+        for network, inputs in ((fast, (IMAGES, PROPOSALS)), (faster, (IMAGES,))):
+            losses = network.train()(*inputs, TARGETS)
+            assert all(math.isfinite(loss.detach()) for loss in losses.values())
+            assert network.eval()(*inputs)[0]["boxes"].device.type == "cpu"
