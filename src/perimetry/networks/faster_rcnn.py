@@ -159,4 +159,5 @@ FASTER_RCNN = Card(
         Result("the same, no regression, 300, 1000", "52.1, 51.3 mAP", _PAPER),
         Result("the same, proposals of RPN on VGG", "59.2 mAP", _PAPER),
     ),
+    unverified=("the proposal network on CaffeNet and VGG_M, 256 wide here",),
 )
