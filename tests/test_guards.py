@@ -20,6 +20,7 @@ SOURCE = ROOT / "src" / "perimetry"
 PUBLIC = [
     "AxisField",
     "Box",
+    "Changed",
     "Field",
     "FileError",
     "InputError",
@@ -40,6 +41,7 @@ PUBLIC = [
     "UnknownNameError",
     "WeightsError",
     "__version__",
+    "change",
     "cost",
     "effective_field",
     "effective_fields",
@@ -78,6 +80,7 @@ MAY_IMPORT = {
     "ops": {"errors", "kernels"},
     "nn": {"errors", "ops"},
     "networks": {"errors", "geometry", "ops", "nn"},
+    "surgery": FACTS | {"ops", "nn", "networks", "tracing", "models", "inspection"},
     "verification": FACTS | {"inspection", "models", "networks"},
     "report": FACTS | {"data", "scoring", "metrics", "networks"},  # records of results, and cards
     "scoring": FACTS | {"files", "images", "metrics", "report"},
@@ -85,7 +88,7 @@ MAY_IMPORT = {
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
     "cli": FACTS
     | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"}
-    | {"data", "networks", "verification"},
+    | {"data", "networks", "surgery", "verification"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")

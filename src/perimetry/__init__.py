@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from perimetry.scoring.labels import score_labels
     from perimetry.scoring.masks import score_masks
     from perimetry.scoring.results import Scored
+    from perimetry.surgery import Changed, change
     from perimetry.tracing import endpoints, trace
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ _HOMES = {
     "scoring.labels": ("score_labels",),
     "scoring.masks": ("score_masks",),
     "scoring.results": ("Scored",),
+    "surgery": ("Changed", "change"),
     "tracing": ("endpoints", "trace"),
 }
 _HOME_OF = {name: f"perimetry.{home}" for home, names in _HOMES.items() for name in names}
@@ -77,6 +79,7 @@ _HOME_OF = {name: f"perimetry.{home}" for home, names in _HOMES.items() for name
 __all__ = [
     "AxisField",
     "Box",
+    "Changed",
     "Field",
     "FileError",
     "InputError",
@@ -97,6 +100,7 @@ __all__ = [
     "UnknownNameError",
     "WeightsError",
     "__version__",
+    "change",
     "cost",
     "effective_field",
     "effective_fields",

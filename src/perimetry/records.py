@@ -13,6 +13,7 @@ from perimetry.geometry import Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     import torch
 
@@ -216,13 +217,54 @@ class ClassScore:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerChange:
+    """One layer that was changed: its name, and what stands there before and after, each in a line."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a change can move: the costs of a model, and what its last layer with positions sees.
+
+    layer: that layer's name, its local field's size (None where it is the whole image) and stride; all None where no
+    layer has positions.
+    """
+
+    parameters: int
+    macs: int
+    layer: str | None = None
+    size: tuple[int | None, ...] | None = None
+    stride: tuple[Fraction, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One change made to a model: as it was asked for, what it touched, and what came of it.
+
+    kept: how many of the parameters are those of the model before, bit for bit; new: how many were drawn anew.
+    notes: repairs that the change made necessary elsewhere.
+    """
+
+    change: str
+    layers: tuple[LayerChange, ...]
+    before: Figures
+    after: Figures
+    kept: int
+    new: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRecord:
     """Everything `perimetry inspect` says of one model on one image size.
 
     model: the name it was asked for by. input: the shape of the image batch, (N, C, H, W).
     image_shape: extents of the image axes (H, W). layers: in the order in which their outputs appeared, a container
     after its parts. unknown: operators without a rule. classes: top classes on the photo, when a classifier saw one.
-    notes: sentences about the whole model.
+    notes: sentences about the whole model. changes: what was changed in it, one after the other.
     """
 
     model: str
@@ -233,6 +275,7 @@ class ModelRecord:
     unknown: tuple[UnknownOperator, ...] = ()
     classes: tuple[ClassScore, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: tuple[ChangeRecord, ...] = ()
 
     def layer(self, name: str) -> LayerRecord:
         """The row of that layer; raises `UnknownNameError` with suggestions."""

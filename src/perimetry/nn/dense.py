@@ -76,6 +76,16 @@ class DenseWindows:
         return self.padding, windows - ((windows - 1) * self.stride >= extent + self.padding)
 
 
+def _told(rows: DenseWindows, columns: DenseWindows) -> str:
+    """Both axes in a line, in the words of torch's layers."""
+    pairs = {
+        "kernel_size": (rows.kernel, columns.kernel),
+        "stride": (rows.step, columns.step),
+        "dilation": (rows.dilation * rows.density, columns.dilation * columns.density),
+    }
+    return ", ".join(f"{name}={pair}" for name, pair in pairs.items())
+
+
 def _framed(features: Tensor, rows: DenseWindows, columns: DenseWindows, *, value: float = 0.0) -> Tensor:
     frame = (*columns.frame(features.shape[3]), *rows.frame(features.shape[2]))
     return functional.pad(features, frame, value=value) if any(frame) else features
@@ -135,8 +145,8 @@ class DenseMaxPool(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """The windows of both axes."""
-        return f"{self.rows}, {self.columns}"
+        """The windows over the dense map."""
+        return _told(self.rows, self.columns)
 
 
 class DenseMeanPool(nn.Module):
@@ -196,8 +206,8 @@ class DenseMeanPool(nn.Module):
         return ((positions >= low) & (positions < high)).sum(1).clamp(min=1)
 
     def extra_repr(self) -> str:
-        """The windows of both axes, and what divides."""
-        return f"{self.rows}, {self.columns}, divisor={self.divisor!r}"
+        """The windows over the dense map, and what divides."""
+        return f"{_told(self.rows, self.columns)}, divisor={self.divisor!r}"
 
 
 class DensePhases(nn.Module):

@@ -79,6 +79,10 @@ class LPDownsample(Downsample):
             rounding=self.rounding,
         )
 
+    def extra_repr(self) -> str:
+        """The windows and the power."""
+        return f"{super().extra_repr()}, power={self.power}"
+
 
 class StochasticDownsample(Downsample):
     """An activation drawn from each window in training, their mean weighted by probability in evaluation.
@@ -165,6 +169,10 @@ class MaxBlurDownsample(Downsample):
             rounding=self.rounding,
             taps=self.taps,
         )
+
+    def extra_repr(self) -> str:
+        """The windows and the taps of the blur."""
+        return f"{super().extra_repr()}, taps={self.taps}"
 
 
 _KINDS: dict[str, type[Downsample]] = {
