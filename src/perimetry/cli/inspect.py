@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from perimetry.inspection import Inspection
+    from perimetry.models import LoadedModel
     from perimetry.records import ModelRecord
 
 _EPILOG = """\
@@ -38,6 +39,14 @@ def _options() -> Options:
         metavar="W",
         help="none (random: what named models have unless told), default (pretrained, may be downloaded), or a file",
     )
+    add(
+        "--change",
+        metavar="CHANGE",
+        action="append",
+        default=[],
+        help="set beside each model the same with one thing changed: pool:mean, activation:elu, stride:16, or "
+        "pool:mean@features.4 for some layers; given again, one change follows the other",
+    )
     add("--layers", metavar="PATTERN", help="only layers with names like this: layer4.*, in the table, JSON and CSV")
     add("--depth", type=positive, metavar="N", help="fold the table to names of N parts")
     add("--sort", metavar="KEY", choices=SORT_KEYS, help="order the table by " + ", ".join(SORT_KEYS))
@@ -50,6 +59,11 @@ def _options() -> Options:
 def run(words: Sequence[str]) -> int:
     """Inspect, print and write; returns 4 where an operator had no rule, else 0."""
     options = _options().read(words)
+    if options.change:
+        from perimetry.surgery import parse  # torch is loaded here, so only where it is needed
+
+        for text in options.change:
+            parse(text)
     outputs.check((options.json, options.csv, options.html))
     if options.weights not in (None, "none", "default") and len(options.models) > 1:
         raise InputError("a file of weights fits one model; name one model")
@@ -88,13 +102,28 @@ def _inspect(options: argparse.Namespace) -> Inspection:
         try:
             model = named_model(name, weights=options.weights, size=options.size)
             found = perimetry.inspect(model, model.input_size if image is None else image)
+            records += found.models
+            if options.change:
+                records.append(_changed(model, options.change, image))
         except PerimetryError as error:
             if len(names) > 1:
                 error.add_note(f"(model {number} of {len(names)}: {name})")
             raise
-        records += found.models
         photo = photo or found.photo
     return perimetry.Inspection(models=tuple(records), photo=photo)
+
+
+def _changed(model: LoadedModel, changes: Sequence[str], image: str | None) -> ModelRecord:
+    """The record of a model after these changes, one after the other, with what they did."""
+    import perimetry
+
+    changed: LoadedModel | perimetry.Changed = model
+    for text in changes:
+        terminal.progress(f"  {text}")
+        changed = perimetry.change(changed, text)
+    assert isinstance(changed, perimetry.Changed)
+    record = perimetry.inspect(changed.model, model.input_size if image is None else image).models[0]
+    return replace(record, changes=changed.changes)
 
 
 def _listed(result: Inspection, pattern: str | None) -> Inspection:

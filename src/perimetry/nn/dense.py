@@ -178,7 +178,7 @@ class DenseMeanPool(nn.Module):
         if isinstance(self.divisor, int):
             return sums / self.divisor
         rows, columns = (
-            self._counts(windows, features.shape[axis], sums.shape[axis])
+            self._counts(windows, features.shape[axis], sums.shape[axis], sums.device)
             for axis, windows in ((2, self.rows), (3, self.columns))
         )
         return sums / (rows[:, None] * columns).to(sums)
@@ -192,17 +192,17 @@ class DenseMeanPool(nn.Module):
         shifted = [framed[(slice(None),) * axis + (slice(at, at + last, windows.step),)] for at in starts]
         return torch.stack(shifted).sum(0) if len(shifted) > 1 else shifted[0]
 
-    def _counts(self, windows: DenseWindows, extent: int, results: int) -> Tensor:
+    def _counts(self, windows: DenseWindows, extent: int, results: int, device: torch.device) -> Tensor:
         """How many cells divide the sum of each window of one axis; at least 1."""
         before, _ = windows.frame(extent)
         low, high = 0, extent
         if self.divisor == "padded" and windows.border == "same":
-            return torch.full((results,), windows.kernel)
+            return torch.full((results,), windows.kernel, device=device)
         if self.divisor == "padded":
             # Where the padding ends behind the map that this one holds the cells of.
             low, high = -before, (-(-extent // windows.density) + windows.padding) * windows.density
-        cells = torch.arange(windows.kernel) * windows.dilation * windows.density
-        positions = torch.arange(results)[:, None] * windows.step - before + cells
+        cells = torch.arange(windows.kernel, device=device) * windows.dilation * windows.density
+        positions = torch.arange(results, device=device)[:, None] * windows.step - before + cells
         return ((positions >= low) & (positions < high)).sum(1).clamp(min=1)
 
     def extra_repr(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from perimetry.records import LayerRecord, ModelRecord, Photo
 from perimetry.report import explanations
+from perimetry.report.changes import change_lines
 from perimetry.report.numbers import (
     megabytes,
     misaligned_text,
@@ -135,7 +136,7 @@ def _model_view(model: ModelRecord, layers: Sequence[LayerRecord] | None = None)
         "macs": quantity(model.totals.macs, digits=4),
         "activations": megabytes(model.totals.activation_bytes),
         "classes": [(plain(each.label), f"{100 * each.probability:.1f} %") for each in model.classes],
-        "notes": [plain(note) for note in model.notes],
+        "notes": [plain(note) for note in [*model.notes, *change_lines(model)]],
         "unknown": [plain(message) for message in explanations.unknown_messages(model)],
         "rows": rows,
         "global_by": [(f"[{number}]", plain(name or "")) for number, name in enumerate(sources, start=1)],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from perimetry.records import LayerRecord, ModelRecord
 from perimetry.report import explanations
+from perimetry.report.changes import change_lines
 from perimetry.report.columns import Column, fitted_widths, fold, pad, table_row, table_width, wrap
 from perimetry.report.numbers import (
     megabytes,
@@ -100,7 +101,7 @@ def _header_lines(model: ModelRecord, width: int, style: Style) -> list[str]:
     if model.classes:
         scores = ", ".join(f"{plain(each.label)} {100 * each.probability:.1f} %" for each in model.classes)
         lines += wrap(f"top classes: {scores}", width)
-    for note in model.notes:
+    for note in [*model.notes, *change_lines(model)]:
         lines += wrap(plain(note), width)
     return lines
 

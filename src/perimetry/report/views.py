@@ -8,6 +8,7 @@ from typing import Any
 
 from perimetry.geometry import Field
 from perimetry.records import LayerRecord, ModelRecord
+from perimetry.report.changes import changes_data
 from perimetry.report.explanations import unknown_messages
 from perimetry.report.numbers import finite
 from perimetry.report.stages import Comparison, Stage, comparison, stages
@@ -58,6 +59,7 @@ def _model_data(model: ModelRecord) -> dict[str, Any]:
         "image_shape": [int(extent) for extent in model.image_shape],
         "unknown": unknown_messages(model),
         "notes": list(model.notes),
+        "changes": changes_data(model),
         "classes": [{"label": each.label, "probability": finite(float(each.probability))} for each in model.classes],
     }
 

@@ -76,17 +76,25 @@ def change(
     """
     request = parse(what, layers=layers)
     loaded, earlier = _loaded(model)
+    if isinstance(loaded.module, torch.jit.ScriptModule | torch.fx.GraphModule):
+        raise InputError(
+            f"{loaded.name} is an exported or scripted program, which has no layers that could be replaced; "
+            "change the model that it was made from"
+        )
     if example is None:
         example = model.example if isinstance(model, Changed) else loaded.input_size
     module = copy.deepcopy(loaded.module)
     modes = {path: part.training for path, part in module.named_modules()}
     module.eval()
-    before = earlier[-1].after if earlier and isinstance(model, Changed) else _figures(loaded, module, example)
+    known = isinstance(model, Changed) and example is model.example
+    before = earlier[-1].after if known else _figures(loaded, module, example)
     edit = Edit(module, request, _arguments(loaded, example))
     # Only the CPU's generator draws here, so only its state is kept; torch.manual_seed would reach further.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         _DOERS[request.kind](edit)
+    if not edit.changes:
+        edit.notes.append("nothing was changed: it is so already")
     edit.module.eval()
     try:
         after = _figures(loaded, edit.module, example)
@@ -107,10 +115,9 @@ def _loaded(model: Any) -> tuple[LoadedModel, tuple[ChangeRecord, ...]]:
         return model, ()
     if isinstance(model, str):
         return load_model(model), ()
-    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule | torch.fx.GraphModule):
+    if not isinstance(model, nn.Module):
         raise InputError(
-            f"expected a torch.nn.Module, a model's name or what change() returned, got {type(model).__name__}; "
-            "exported and scripted programs have no layers that could be replaced"
+            f"expected a torch.nn.Module, a model's name or what change() returned, got {type(model).__name__}"
         )
     return of_module(type(model).__name__, model), ()
 

@@ -31,7 +31,8 @@ class Edit:
         self.paths: dict[int, list[str]] = {}
         for path, part in module.named_modules(remove_duplicate=False):
             self.paths.setdefault(id(part), []).append(path)
-        self._kept = {id(parameter): parameter.numel() for parameter in module.parameters()}
+        self._old = list(module.parameters())  # held, so that no new parameter takes over the id of one that went
+        self._kept = {id(parameter): parameter.numel() for parameter in self._old}
 
     @cached_property
     def network(self) -> Network:
@@ -79,21 +80,24 @@ class Edit:
         )
 
     def replace(self, path: str, new: nn.Module, *, after: str | None = None) -> None:
-        """Put a module in a place, and wherever else the one that stood there is used under another name."""
-        old = self.module.get_submodule(path)
-        if new is not old:
-            places = self.paths.pop(id(old), [path])
-            for place in places:
-                parent, _, name = place.rpartition(".")
-                if not place:
-                    self.module = new
-                else:
-                    self.module.get_submodule(parent)._modules[name] = new
-            self.paths[id(new)] = places
-        self.changes.append(LayerChange(path, self._was(old), after or in_a_line(new)))
+        """Put a module in a place, and wherever else the one that stood there is used under another name.
 
-    def _was(self, old: nn.Module) -> str:
-        return in_a_line(old)
+        Nothing is done where the new one is what stood there already.
+        """
+        old = self.module.get_submodule(path)
+        if new is old or (
+            after is None and in_a_line(new) == in_a_line(old) and not any(True for _ in new.parameters())
+        ):
+            return
+        places = self.paths.pop(id(old), [path])
+        for place in places:
+            parent, _, name = place.rpartition(".")
+            if not place:
+                self.module = new
+            else:
+                self.module.get_submodule(parent)._modules[name] = new
+        self.paths[id(new)] = places
+        self.changes.append(LayerChange(path, in_a_line(old), after or in_a_line(new)))
 
     def fitted(self, layer: nn.Module) -> nn.Module:
         """A new layer, drawn on the CPU, on the device and in the type of the model's parameters."""

@@ -48,7 +48,8 @@ class Flow:
 
     def is_normalized(self, path: str) -> bool:
         """True where a batch norm reads the module's result."""
-        return any("batch_norm" in node.op for node in self.readers(self.result_of(path)))
+        results = [value for call in self.network.calls if call.path == path for _, value in call.outputs]
+        return any("batch_norm" in node.op for value in results for node in self.readers(value))
 
     def readers_after(self, path: str) -> tuple[list[str], list[str]]:
         """(normalisations crossed, layers with weights that read) behind a module.

@@ -31,5 +31,3 @@ def stride(edit: Edit) -> None:
         for path, part in dilated.named_modules()
         if path in before and before[path] != in_a_line(part) and not isinstance(part, nn.Sequential)
     ]
-    if not edit.changes:
-        edit.notes.append("the network had that stride already: nothing was changed")
