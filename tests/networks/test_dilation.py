@@ -120,6 +120,7 @@ def test_stride_by_stride_is_the_same_as_at_once():
         nn.AvgPool2d(5, 2, ceil_mode=True),
         nn.LPPool2d(2, 2, 2),
         AvgPool2dSame(3, 2),
+        AvgPool2dSame(3, 2, count_include_pad=False),
         MaxPool2dSame(2, 2),
         timm.layers.BlurPool2d(4, stride=2),
         timm.layers.Conv2dSame(4, 4, 5, 2),

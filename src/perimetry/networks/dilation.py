@@ -54,7 +54,7 @@ def dilate(module: nn.Module, *, output_stride: int, image: int = 256) -> nn.Mod
     A layer that read at stride s now reads f = s / output_stride times more positions, or as many as before where s is
     finer: its dilation and padding are multiplied by f, its stride is what is still missing to `output_stride`. The new
     maps, taken at every f-th position, are the original ones exactly. What averages over the whole image (squeeze and
-    excitation, a global pooling) averages over more positions than before, so that there it is the same only nearly.
+    excitation, group norm, a global pooling) averages over more positions than before: the same only nearly.
 
     Raises `InputError` for a stride that the network does not have, and for what has no dense form: attention, patch
     merging, resizing, padding in a forward function, a fully connected layer that takes a map of one size.
@@ -65,6 +65,7 @@ def dilate(module: nn.Module, *, output_stride: int, image: int = 256) -> nn.Mod
     """
     layers = _LAYERS + _blur_pools()
     found = readings(module, layers, image=image)
+    _check_attention(found)
     _check_stride(found, output_stride, image)
     _check_operators(found, output_stride)
     dilated = copy.deepcopy(module)
@@ -110,14 +111,18 @@ def _check_stride(found: list[Reading], output_stride: int, image: int) -> None:
         )
 
 
-def _check_operators(found: list[Reading], output_stride: int) -> None:
-    """Raise where something outside the layers that have a dense form depends on how far positions are apart."""
+def _check_attention(found: list[Reading]) -> None:
     for each in found:
         if any(part in each.op for part in ATTENTION):
             raise InputError(
                 f"{each.path or 'the network'} computes attention ({each.op}), which weighs all positions against one "
                 "another; dilation is for networks of convolutions and poolings"
             )
+
+
+def _check_operators(found: list[Reading], output_stride: int) -> None:
+    """Raise where something outside the layers that have a dense form depends on how far positions are apart."""
+    for each in found:
         coarse = any(stride is not None and stride > output_stride for stride in (*each.reads, *each.writes))
         if each.op and coarse:
             raise InputError(
@@ -175,7 +180,8 @@ def _dense(layer: nn.Module, density: Pair, step: Pair) -> nn.Module:
         return DenseMaxPool(rows, columns).train(layer.training)
     if isinstance(layer, nn.AvgPool2d | MeanDownsample):
         divisor: Literal["padded", "cells"] | int = "padded"
-        if isinstance(layer, nn.AvgPool2d):
+        # timm's layer pads by itself, so that its zeros count whatever it says.
+        if isinstance(layer, nn.AvgPool2d) and type(layer).__name__ != "AvgPool2dSame":
             divisor = layer.divisor_override or ("padded" if layer.count_include_pad else "cells")
         return DenseMeanPool(rows, columns, divisor=divisor).train(layer.training)
     return _phases(layer, rows, columns)

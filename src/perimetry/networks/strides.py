@@ -75,18 +75,19 @@ def readings(module: nn.Module, layers: tuple[type[nn.Module], ...], *, image: i
 
     Raises `InputError` where it does not run, or not in the same way on both.
     """
-    channels = next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
+    first = next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
     failure: Exception | None = None
-    for on_meta in (True, False):
+    # Three channels too, since the first convolution may stand behind a space-to-depth.
+    for channels, on_meta in itertools.product(dict.fromkeys((first, 3)), (True, False)):
         model = _double(module, on_meta=on_meta).eval()
         try:
             small, large = (_run(model, channels, side, layers) for side in (image, 2 * image))
-        except Exception as error:  # noqa: BLE001 - the user's model may raise anything; the last one is told
-            failure = error
+        except Exception as error:  # noqa: BLE001 - the user's model may raise anything; the first one is told
+            failure = failure or error
             continue
         return list(_compared(small, large, image))
     raise InputError(
-        f"expected a network that takes images (1, {channels}, {image}, {image}) and twice that size, to tell its "
+        f"expected a network that takes images (1, {first}, {image}, {image}) and twice that size, to tell its "
         f"strides; it raised {type(failure).__name__}: {str(failure).strip().splitlines()[0] if str(failure) else ''}; "
         "give its convolutional part alone, such as model.features"
     ) from failure
