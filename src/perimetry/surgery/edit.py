@@ -40,6 +40,27 @@ class Edit:
         assert not self.changes, "the run has to be recorded before the model changes"
         return trace(self.module, self.example)
 
+    def has_channels_first(self, value: int) -> bool:
+        """True for a map (N, C, H, W); False where a layer put the channels last, or the axes are others altogether.
+
+        What made the value tells: convolutions and poolings have channels first, linear layers and layer norm last.
+        """
+        network = self.network
+        seen = network.values[value]
+        if len(seen.shape) != 4:
+            return False
+        while seen.producer is not None:
+            node = network.nodes[seen.producer]
+            if any(name in node.op for name in ("convolution", "pool2d", "batch_norm", "upsample")):
+                return True
+            if any(name in node.op for name in ("mm", "layer_norm", "permute", "transpose", "dot_product")):
+                return False
+            sources = [index for index in references_of(node) if network.values[index].kind in ("image", "result")]
+            if not sources:
+                return True
+            seen = network.values[sources[0]]
+        return True
+
     @cached_property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """The shape of what each module without parts reads first, by its name."""

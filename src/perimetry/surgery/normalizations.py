@@ -26,8 +26,8 @@ def lrn(edit: Edit) -> None:
         "caffe": LocalResponseNorm.caffe,
         "tensorflow": LocalResponseNorm.tensorflow,
     }
-    _ = edit.network
-    on_maps = {path for path, shape in edit.inputs.items() if len(shape) == 4}
+    calls = [call for call in edit.network.calls if call.outputs]
+    on_maps = {call.path for call in calls if edit.has_channels_first(call.outputs[0][1])}
     found = edit.matching(
         lambda part: is_activation(part) and on_maps.issuperset(edit.paths[id(part)][:1]), "activation of a map"
     )
@@ -102,8 +102,8 @@ def _wide_norm(edit: Edit, path: str, channels: int) -> nn.Module:
 def _named_maps(edit: Edit) -> list[tuple[str, nn.Module, int]]:
     """(path, layer, channels) of what the pattern names; it has to name it, since any map could be meant."""
     network = edit.network
-    results = {call.path: network.values[call.outputs[0][1]].shape for call in network.calls if call.outputs}
-    maps = {path: shape for path, shape in results.items() if len(shape) == 4 and path}
+    results = {call.path: call.outputs[0][1] for call in network.calls if call.outputs and call.path}
+    maps = {path: network.values[value].shape for path, value in results.items() if edit.has_channels_first(value)}
     if edit.request.layers == "*":
         # The last map before a global pooling, by the outermost name that it has.
         last = {call.path: call.outputs[0][1] for call in network.calls if call.path in maps}
