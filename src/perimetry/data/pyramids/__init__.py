@@ -1,0 +1,28 @@
+"""Image pyramids at test: several scales and flips of one image, merged, and what each costs."""
+
+from __future__ import annotations
+
+from perimetry.data.pyramids.costs import Cost, run_measured
+from perimetry.data.pyramids.merging import merge_boxes
+from perimetry.data.pyramids.predicting import (
+    PyramidBoxes,
+    PyramidScores,
+    classify_pyramid,
+    detect_pyramid,
+    predict_pyramid,
+    segment_pyramid,
+)
+from perimetry.data.pyramids.scales import Scales
+
+__all__ = [
+    "Cost",
+    "PyramidBoxes",
+    "PyramidScores",
+    "Scales",
+    "classify_pyramid",
+    "detect_pyramid",
+    "merge_boxes",
+    "predict_pyramid",
+    "run_measured",
+    "segment_pyramid",
+]
