@@ -164,6 +164,29 @@ def test_what_does_not_show_the_cue_tells_nothing(task, label, classes):
     assert all(set(counts.values()) == {1} and len(counts) == classes for counts in seen.values())
 
 
+@pytest.mark.parametrize(("label", "classes"), [("corner", 2), ("count", 3)])
+def test_a_network_with_a_local_field_is_at_chance_exactly(label, classes):
+    """Whatever its weights: it says the same of each scene of a group, and one of them is right."""
+    images = scenes("segmentation", count=5 * classes, size=(48, 48), seed=6, label=label, classes=classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        local = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(8, classes, 5, padding=2)
+        ).double()  # sees 9 pixels; the gap is 12
+    right = seen = 0
+    told = []
+    for index in range(len(images)):
+        image, mask = images[index]
+        pixels = image[None].double() / 255
+        with torch.no_grad():
+            scores = local(pixels)[0]
+            told.append((scores + pixels.mean() * scores)[:, mask > 0])  # and with global context
+        guess = scores.argmax(0) + 1
+        right, seen = right + int((guess == mask)[mask > 0].sum()), seen + int((mask > 0).sum())
+    assert seen > 1000 and right * classes == seen
+    assert not torch.equal(told[0], told[1])
+
+
 @pytest.mark.parametrize(("label", "classes"), [("corner", 8), ("count", 3)])
 def test_the_cue_tells_the_class_and_objects_stay_away_from_it(label, classes):
     images = scenes("detection", count=classes * 5, size=(64, 72), seed=7, label=label, classes=classes)

@@ -422,6 +422,8 @@ def test_what_cannot_be_used_is_refused():
         run(photo(4, 4), {"boxes": torch.zeros(0, 4), "keypoints": torch.zeros(0, 2)})
     with pytest.raises(ShapeError, match=r"expected 'labels' of shape \(1,\), got \(2,\)"):
         run(photo(4, 4), {"boxes": torch.zeros(1, 4), "labels": torch.zeros(2)})
+    with pytest.raises(InputError, match=r"expected 'boxes' as floats, got torch.int64; convert them"):
+        run(photo(4, 4), {"boxes": torch.zeros(1, 4, dtype=torch.int64), "labels": torch.zeros(1)})
     with pytest.raises(InputError, match="expected a class"):
         run(photo(4, 4), "cat")
     with pytest.raises(ShapeError, match="ten crops have one class"):

@@ -32,9 +32,10 @@ PALETTE = (
 def write_scenes(folder: str | Path, sets: Mapping[str, SceneSet]) -> None:
     """Write sets of scenes by the name of their split, all of one task and the same classes, into a new folder.
 
-    Classification: `SPLIT/CLASS/NAME.png`. Else PASCAL VOC's layout: `JPEGImages/NAME.png` (lossless), and
-    `SegmentationClass/NAME.png` with `ImageSets/Segmentation/SPLIT.txt`, or `Annotations/NAME.xml` (1-based, last
-    pixel included) with `ImageSets/Main/SPLIT.txt`; `class_names.txt`, for masks with `_background_` first.
+    Classification: `SPLIT/CLASS/NAME.png` (readers number classes by the order of their names). Else PASCAL VOC's
+    layout: `JPEGImages/NAME.png` (lossless), and `SegmentationClass/NAME.png` with `ImageSets/Segmentation/SPLIT.txt`,
+    or `Annotations/NAME.xml` (1-based, last pixel included) with `ImageSets/Main/SPLIT.txt`; `class_names.txt`, for
+    masks with `_background_` first.
     Raises `InputError` for a folder that holds something already.
 
     >>> import tempfile

@@ -39,6 +39,8 @@ def check_sample(image: Tensor, target: Target) -> None:
             shape = (len(value), 4) if key in _BOXES else (count,)
             if tuple(value.shape) != shape:
                 raise ShapeError(f"expected {key!r} of shape {shape}, got {tuple(value.shape)}")
+            if key in _BOXES and not value.is_floating_point():
+                raise InputError(f"expected {key!r} as floats, got {value.dtype}; convert them with .float()")
     elif isinstance(target, Tensor):
         if target.shape != image.shape[1:] or target.is_floating_point():
             raise ShapeError(
