@@ -14,20 +14,19 @@ Task = Literal["classification", "segmentation", "detection"]
 Label = Literal["shape", "corner", "count"]
 Overlap = Literal["allowed", "avoided"]
 
-# Colours of the patch in the corner, and so names of classes, in this order.
+# Colours of the patch in the corner, and so names of classes, in this order: more saturated than all else in a scene that
+# is told by a cue, so that the cue is easily seen, and what is hard is only that it is far.
 CUES = {
     "red": (220, 40, 40),
     "blue": (40, 70, 220),
-    "green": (40, 180, 60),
+    "green": (30, 200, 50),
     "yellow": (230, 210, 40),
-    "magenta": (200, 50, 200),
-    "cyan": (50, 200, 210),
-    "white": (245, 245, 245),
-    "black": (10, 10, 10),
+    "magenta": (210, 40, 200),
+    "cyan": (40, 210, 220),
 }
 COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _TRIES = 50  # places tried for an object that may not overlap another
-_MARK = (245, 245, 245)
+_MARK = CUES["red"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def _place(
 ) -> Placed | None:
     """An object at a random place; None where it may not overlap and no place of many was free."""
     diameter = float(random.integers(knobs.object_size[0], knobs.object_size[1], endpoint=True))
-    turn, color = _turn(random), _color(random, background)
+    turn, color = _turn(random), _color(knobs, random, background)
     low_row, low_column, high_row, high_column = knobs.centres(diameter)
     for _ in range(_TRIES):
         row = low_row + (high_row - low_row) * random.random()
@@ -119,7 +118,7 @@ def _scatter(knobs: Knobs, random: np.random.Generator, background: tuple[int, .
     height, width = knobs.size
     length = float(random.integers(knobs.object_size[0], knobs.object_size[1], endpoint=True))
     row, column = height * random.random(), width * random.random()
-    return Placed("bar", row, column, length, _turn(random), _color(random, background), 0)
+    return Placed("bar", row, column, length, _turn(random), _color(knobs, random, background), 0)
 
 
 def _turn(random: np.random.Generator) -> tuple[float, float]:
@@ -129,15 +128,20 @@ def _turn(random: np.random.Generator) -> tuple[float, float]:
     return (1 - slope * slope) / norm, 2 * slope / norm
 
 
-def _color(random: np.random.Generator, background: tuple[int, ...]) -> tuple[int, int, int]:
-    """A colour that differs from the background by 60 to 109 levels in each channel."""
+def _color(knobs: Knobs, random: np.random.Generator, background: tuple[int, ...]) -> tuple[int, int, int]:
+    """A colour that differs from the background by 60 to 109 levels: each channel by itself, or all alike beside a cue.
+
+    Alike, so that no colour is more saturated than a background may be.
+    """
     away = random.integers(60, 110, size=3) * (2 * random.integers(2, size=3) - 1)
+    if not knobs.told_locally:
+        away[:] = away[0]
     red, green, blue = (int(min(max(base + step, 0), 255)) for base, step in zip(background, away, strict=True))
     return red, green, blue
 
 
 def _cue(knobs: Knobs, random: np.random.Generator, member: int) -> tuple[Patch, ...]:
-    """What tells the class: the colour of a patch in the first corner, or how many white marks stand along the top."""
+    """What tells the class: the colour of a patch in the first corner, or how many red marks stand along the top."""
     side = knobs.cue_size
     if knobs.label == "corner":
         return (Patch(0, 0, side, side, CUES[knobs.classes[member]]),)

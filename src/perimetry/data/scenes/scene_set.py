@@ -92,7 +92,7 @@ def scenes(
     same seed and index give the same scene.
 
     label: where the class is told. "shape": by the object itself, locally. "corner": by the colour of a patch in the
-    first corner, "count": by how many white marks stand along the top; then all objects are discs, those of one scene
+    first corner, "count": by how many red marks stand along the top; then all objects are discs, those of one scene
     share its class, and scenes come in groups of one per class that differ in nothing but the cue: what does not show
     the cue tells nothing. classes: how many, or names (of `SHAPES`, `CUES`, `COUNTS`).
 
