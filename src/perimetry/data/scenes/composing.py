@@ -14,8 +14,8 @@ Task = Literal["classification", "segmentation", "detection"]
 Label = Literal["shape", "corner", "count"]
 Overlap = Literal["allowed", "avoided"]
 
-# Colours of the patch in the corner, and so names of classes, in this order: more saturated than all else in a scene that
-# is told by a cue, so that the cue is easily seen, and what is hard is only that it is far.
+# Colours of the patch in the corner, and so names of classes, in this order: more saturated than all else in a scene
+# that is told by a cue, so that the cue is easily seen, and what is hard is only that it is far.
 CUES = {
     "red": (220, 40, 40),
     "blue": (40, 70, 220),

@@ -99,8 +99,8 @@ def scenes(
     objects: how many in a scene; object_size: diameter in pixels, a sixth to a third of the short side unless given;
     position: (first row, first column, last row, last column) of their centres, by default so that all fit in;
     overlap: "avoided" leaves out what finds no free place. distractors: how many bars of no class lie under the
-    objects. texture: from 0, plain, to 1. cue_size, cue_gap: side of the cue, an eighth of the short side unless given,
-    and rows between it and the objects, a quarter unless given. Ranges are (from, to), both included, or one number.
+    objects. texture: from 0, plain, to 1. cue_size: the cue's side, a quarter of the short side (marks: an eighth);
+    cue_gap: rows between it and the objects, a quarter too. Ranges are (from, to), both included, or one number.
     Raises `InputError` for what does not fit.
 
     >>> images = scenes("detection", count=10, size=(48, 64), seed=0, objects=2, overlap="avoided")
@@ -125,7 +125,7 @@ def scenes(
         overlap=overlap,
         distractors=_range(distractors, "distractors", least=0),
         texture=texture,
-        cue_size=max(short // 8, 2) if cue_size is None else cue_size,
+        cue_size=max(short // (8 if label == "count" else 4), 2) if cue_size is None else cue_size,
         cue_gap=short // 4 if cue_gap is None else cue_gap,
     )
     _check(knobs, count, seed)
