@@ -28,6 +28,7 @@ from perimetry.networks.resnet import (
     resnet152_v1_5,
 )
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
+from perimetry.networks.segmentation_losses import segmentation_losses
 from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
 from perimetry.networks.truncated_svd import truncate_svd
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
@@ -42,9 +43,9 @@ _ALL = (
     INCEPTION_V3,
     ALL_CNN_C,
     SPP_NET,
-    *RESNETS,
     FAST_RCNN,
     FASTER_RCNN,
+    *RESNETS,
 )
 CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 
@@ -85,6 +86,7 @@ __all__ = [
     "resnet101_v1_5",
     "resnet152",
     "resnet152_v1_5",
+    "segmentation_losses",
     "spp_classifier",
     "spp_net",
     "translate_weights",
