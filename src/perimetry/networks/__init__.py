@@ -8,15 +8,18 @@ from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.backbones import Backbone, backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import AuxiliaryHead, Classifier, classification_losses
+from perimetry.networks.deeplab import DEEPLAB_LARGEFOV, deeplab_largefov
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import GivenProposalsDetector, ProposingDetector, RegionRule, freeze
 from perimetry.networks.dilation import dilate
 from perimetry.networks.fast_rcnn import FAST_RCNN, ONLINE_HARD_EXAMPLES, fast_rcnn
 from perimetry.networks.faster_rcnn import FASTER_RCNN, faster_rcnn
+from perimetry.networks.fcn import FCN8S, FCN16S, FCN32S, FCN_ALEXNET, fcn8s, fcn16s, fcn32s, fcn_alexnet
 from perimetry.networks.googlenet import GOOGLENET, googlenet
 from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
 from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3
 from perimetry.networks.mining import false_positives
+from perimetry.networks.parsenet import PARSENET, parsenet
 from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.resnet import (
     RESNETS,
@@ -29,9 +32,11 @@ from perimetry.networks.resnet import (
 )
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
 from perimetry.networks.segmentation_losses import segmentation_losses
+from perimetry.networks.segmenter import Segmenter, copy_weights
 from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
 from perimetry.networks.truncated_svd import truncate_svd
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
+from perimetry.networks.vgg_trunk import from_vgg16_classifier
 from perimetry.networks.weights import translate_weights
 
 _ALL = (
@@ -46,6 +51,12 @@ _ALL = (
     FAST_RCNN,
     FASTER_RCNN,
     *RESNETS,
+    FCN32S,
+    FCN16S,
+    FCN8S,
+    FCN_ALEXNET,
+    DEEPLAB_LARGEFOV,
+    PARSENET,
 )
 CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 
@@ -68,18 +79,27 @@ __all__ = [
     "RegionSampling",
     "Result",
     "SPPClassifier",
+    "Segmenter",
     "alexnet",
     "all_cnn_c",
     "backbone",
     "classification_losses",
+    "copy_weights",
+    "deeplab_largefov",
     "dilate",
     "false_positives",
     "fast_rcnn",
     "faster_rcnn",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+    "fcn_alexnet",
     "freeze",
+    "from_vgg16_classifier",
     "googlenet",
     "inception_v2",
     "inception_v3",
+    "parsenet",
     "resnet50",
     "resnet50_v1_5",
     "resnet101",
