@@ -149,6 +149,13 @@ def test_modes_are_kept_and_can_be_changed():
     assert not any(each.training for each in made.eval().modules())
 
 
+def test_half_precision_and_float64_stay():
+    for precision in (torch.bfloat16, torch.float64):
+        made = backbone(torchvision.models.resnet18().to(precision), output_stride=16)
+        assert {each.dtype for each in made.parameters()} == {precision}
+        assert made.strides["layer4"] == 16
+
+
 def test_weights_of_a_trained_model_are_kept():
     whole = torchvision.models.resnet18()
     torch.testing.assert_close(dict(backbone(whole).body.named_parameters())["layer3.0.conv1.weight"],

@@ -67,7 +67,8 @@ def backbone(
     source: "torchvision:resnet50", "timm:tf_efficientnet_lite0", or a module, which is copied and keeps its weights (so
     does `perimetry.load_model().module`). output_stride: the coarsest stride wanted; what would be coarser is dilated
     instead (`dilate`), and keeps its place among the layers. layers: module names; without them the last one at each
-    stride, or those that timm lists for the model. pretrained: weights of torchvision or timm, perhaps downloaded.
+    stride, or those that timm lists for the model. pretrained: weights of torchvision or timm, perhaps downloaded; for
+    other weights load them into a module and pass that.
 
     Raises `UnknownNameError`, `WeightsError`, and `InputError` where the model gives no maps, cannot be cut, or cannot
     have that stride.
@@ -274,9 +275,11 @@ def _run(module: nn.Module) -> tuple[int, dict[str, Tensor]]:
         for size in _PROBES:
             # Meta tensors in the place of parameters: shapes alone, and no copy of the weights.
             empty = {name: torch.empty_like(each, device="meta") for name, each in _tensors(module)}
+            precision = next((each.dtype for each in empty.values() if each.is_floating_point()), torch.float32)
+            image = torch.empty(1, 3, size, size, device="meta", dtype=precision)
             try:
                 with torch.no_grad():
-                    return size, torch.func.functional_call(module, empty, torch.empty(1, 3, size, size, device="meta"))
+                    return size, torch.func.functional_call(module, empty, image)
             except (RuntimeError, AssertionError, ValueError) as error:
                 tried.append(f"{size} pixels: {error}")
     finally:
