@@ -94,15 +94,16 @@ def test_fields_are_inspected_and_mapped_by_name(name):
 
 
 def scenes(count=4, side=64):
-    """Images of rectangles in four colours on noise, and their masks with an ignored frame."""
+    """Images of squares in three colours on noise, at multiples of 8 pixels, and their masks with an ignored frame."""
     generator = torch.Generator().manual_seed(0)
     images = 0.1 * torch.rand(count, 3, side, side, generator=generator)
     masks = torch.zeros(count, side, side).long()
     for image, mask in zip(images, masks, strict=True):
         for label in (1, 2, 3):
-            top, left = torch.randint(0, side - 28, (2,), generator=generator).tolist()
-            image[label - 1, top : top + 28, left : left + 28] += 0.8
-            mask[top : top + 28, left : left + 28] = label
+            top, left = (8 * torch.randint(0, (side - 24) // 8, (2,), generator=generator)).tolist()
+            image[:, top : top + 24, left : left + 24] = 0.1
+            image[label - 1, top : top + 24, left : left + 24] = 0.9
+            mask[top : top + 24, left : left + 24] = label
     masks[:, :2] = masks[:, :, :2] = 255
     return images, masks
 
@@ -137,24 +138,20 @@ def test_it_learns_four_images_by_heart_on_a_backbone(builder):
         torch.manual_seed(0)
         images, masks = quarters() if builder in (fcn32s, fcn16s) else scenes()
         network = builder(classes=4, backbone="torchvision:resnet18")
-        assert learn(network, images, masks, steps=100, rate=1e-3) > 0.85
+        assert learn(network, images, masks, steps=100, rate=1e-3) > 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "losses"),
-    [
-        (parsenet, {}),
-        (lambda **options: parsenet(fuse=("conv4_3", "conv5_3", "fc7", "pool6"), **options), {}),
-        (deeplab_largefov, {"every": 8}),
-    ],
-    ids=["parsenet", "parsenet-four", "deeplab_largefov"],
+    [(parsenet, {}), (deeplab_largefov, {"every": 8})],
+    ids=["parsenet", "deeplab_largefov"],
 )
 def test_it_learns_four_images_by_heart_on_vgg(build, losses):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         images, masks = scenes()
-        assert learn(build(classes=4), images, masks, steps=100, rate=1e-4, **losses) > 0.8
+        assert learn(build(classes=4), images, masks, steps=120, rate=1e-4, **losses) > 0.85
 
 
 def read(folder, name, size):
