@@ -59,7 +59,12 @@ def _inspection(card: Card, options: tuple[tuple[str, Any], ...], image: tuple[i
 
 
 def _parameters(network: nn.Module, pattern: str) -> int:
-    counts = [value.numel() for name, value in network.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+    globs = pattern.split("|")
+    counts = [
+        value.numel()
+        for name, value in network.named_parameters()
+        if any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+    ]
     if not counts:
         raise UnknownNameError("parameter", pattern, known=[name for name, _ in network.named_parameters()])
     return sum(counts)

@@ -165,7 +165,7 @@ PARSENET = Card(
     paper=_PAPER,
     definition=_FORK,
     quantities=(
-        Quantity("parameters", 20_483_904, _FORK, of="[cf][oc]*[0-9].*"),
+        Quantity("parameters", 20_483_904, _FORK, of="conv*|fc?.*"),
         Quantity("parameters", 2_048, _FORK, of="*_norm.scale"),
         Quantity("parameters", 20_529_002, "trunk, scales, and two scores of 21 classes"),
         *quantities("field", _FORK, {"pool3": 44, "pool4": 108, "pool5": 220, "fc6": 412, "fc7": 412}),
