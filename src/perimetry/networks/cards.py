@@ -19,9 +19,9 @@ class Quantity:
     """One number of the original that the network built here has too; `perimetry.verification.recount` counts it anew.
 
     kind and of: "parameters" of the whole network, or of the names that a glob in `of` matches ("conv*|fc?.*" is two);
-    "field" and "stride" of the layer `of`, in pixels; "map", its output (C, H, W), or (C,), for one image; "initial", the
-    value that every element of the parameter or buffer `of` starts with; "setting", an attribute such as "pool5.stride";
-    "anchors" of an image.
+    "field" and "stride" of the layer `of`, in pixels; "map", its output (C, H, W), or (C,), for one image; "initial",
+    the value that every element of the parameter or buffer `of` starts with; "setting", an attribute such as
+    "pool5.stride"; "anchors" of an image.
     image: (H, W) in pixels, where the number depends on it; the card's own otherwise.
     options: arguments of the builder, as pairs, for a variant. source: the file or table that has the number.
     """
