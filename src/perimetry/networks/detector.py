@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torchvision
@@ -20,6 +21,7 @@ from perimetry.networks.region_proposals import Proposals, RegionProposals
 from perimetry.networks.sampling import Regions, RegionSampling, draw_regions, label_regions
 
 Answer = dict[str, Tensor] | list[dict[str, Tensor]]
+Maps = Any  # what the backbone gives and the head takes: maps by name, in all but SPP-net's detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class RegionRule:
     """How regions become losses and detections.
 
     sampling: which regions are learnt from; deviations: what offsets are divided by, so that all vary alike; beta: of
-    the smooth L1 loss, 1 / sigma^2; detection: what is told of an image.
+    the smooth L1 loss, 1 / sigma^2; detection: what is told of an image. box_count: regions of an image that the box
+    loss is divided by, however many were chosen (R-FCN); None for those.
     """
 
     sampling: RegionSampling = field(default_factory=RegionSampling)
     deviations: Deviations = (0.1, 0.1, 0.2, 0.2)
     beta: float = 1.0
     detection: DetectionRule = field(default_factory=DetectionRule)
+    box_count: int | None = None
 
 
 class RegionDetector(nn.Module):
@@ -75,7 +79,7 @@ class RegionDetector(nn.Module):
 
     def _losses(
         self,
-        features: Mapping[str, Tensor],
+        features: Maps,
         proposals: Sequence[Tensor],
         targets: Sequence[Target],
         generator: torch.Generator | None,
@@ -94,14 +98,15 @@ class RegionDetector(nn.Module):
             regions = [draw_regions(each, sampling, generator) for each in regions]
         classification, box = self._each_loss(features, regions)
         count = max(len(classification), 1)
-        return {"loss_classifier": classification.sum() / count, "loss_box_reg": box.sum() / count}
+        box_count = count if self.rule.box_count is None else self.rule.box_count * len(regions)
+        return {"loss_classifier": classification.sum() / count, "loss_box_reg": box.sum() / box_count}
 
-    def _each_loss(self, features: Mapping[str, Tensor], regions: Sequence[Regions]) -> tuple[Tensor, Tensor]:
+    def _each_loss(self, features: Maps, regions: Sequence[Regions]) -> tuple[Tensor, Tensor]:
         outputs: RegionOutputs = self.head(features, [each.boxes for each in regions])
         aims = torch.cat([encode_boxes(each.truth, each.boxes, deviations=self.rule.deviations) for each in regions])
         return region_losses(outputs, torch.cat([each.labels for each in regions]), aims, beta=self.rule.beta)
 
-    def _hardest(self, features: Mapping[str, Tensor], regions: Sequence[Regions]) -> list[Regions]:
+    def _hardest(self, features: Maps, regions: Sequence[Regions]) -> list[Regions]:
         """A pass forward over all regions, only to see which have the largest losses."""
         sampling = self.rule.sampling
         with torch.no_grad():
@@ -112,9 +117,7 @@ class RegionDetector(nn.Module):
             for each, loss in zip(regions, losses, strict=True)
         ]
 
-    def _detections(
-        self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], batch: ImageBatch
-    ) -> list[dict[str, Tensor]]:
+    def _detections(self, features: Maps, proposals: Sequence[Tensor], batch: ImageBatch) -> list[dict[str, Tensor]]:
         outputs: RegionOutputs = self.head(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         found = []
@@ -154,9 +157,12 @@ class GivenProposalsDetector(RegionDetector):
         batch = self.preparation(images, generator)
         regions = self._given(batch, proposals)
         if not self.training:
-            return self._detections(self.backbone(batch.pixels), regions, batch)
+            return self._detections(self._features(batch), regions, batch)
         placed = self._targets(batch, targets)
-        return self._losses(self.backbone(batch.pixels), regions, placed, generator)
+        return self._losses(self._features(batch), regions, placed, generator)
+
+    def _features(self, batch: ImageBatch) -> Maps:
+        return self.backbone(batch.pixels)
 
 
 class ProposingDetector(RegionDetector):

@@ -64,7 +64,7 @@ class RegionProposalHead(nn.Module):
             raise InputError(f"scoring is 'softmax' or 'sigmoid', got {scoring!r}")
         self.anchors, self.scoring = anchors, scoring
         self.rpn_conv = nn.Conv2d(channels, width, 3, padding=1)
-        self.rpn_relu = nn.ReLU()
+        self.rpn_relu = nn.ReLU(inplace=True)  # one map less of the finest level
         self.rpn_cls_score = nn.Conv2d(width, anchors * (2 if scoring == "softmax" else 1), 1)
         self.rpn_bbox_pred = nn.Conv2d(width, anchors * 4, 1)
         for layer in (self.rpn_conv, self.rpn_cls_score, self.rpn_bbox_pred):
