@@ -208,3 +208,16 @@ class Choosing(nn.Module):
 def test_a_module_that_chooses_by_values_cannot_be_cut():
     with pytest.raises(InputError, match=r"Choosing cannot be cut behind first, second .*choosing by their values"):
         backbone(Choosing(), layers=["first", "second"])
+
+
+def test_activations_write_in_place_again_where_no_returned_map_is_overwritten():
+    body = backbone("torchvision:resnet18").body
+    assert all(each.inplace for each in body.modules() if isinstance(each, nn.ReLU))
+    plain = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU(inplace=True)
+    )
+    kept = backbone(plain, layers=("0", "3"))
+    image = torch.randn(1, 3, 16, 16)
+    assert (kept(image)["0"] < 0).any()
+    assert not any(each.inplace for each in kept.modules() if isinstance(each, nn.ReLU))
+    assert plain[1].inplace

@@ -185,9 +185,8 @@ def _torchvision_names() -> tuple[str, ...]:
 
 def _cut_copy(module: nn.Module, layers: Sequence[str] | None) -> nn.Module:
     """The module up to the layers wanted; it is changed, so it has to be ours."""
-    for each in module.modules():
-        if getattr(each, "inplace", None) is True:
-            each.inplace = False  # type: ignore[assignment]  # it would write over the map of the layer before
+    in_place = [each for each in module.modules() if getattr(each, "inplace", None) is True]
+    _set_in_place(in_place, False)  # they might write over a map that is returned
     names = [name for name, _ in module.named_modules() if name]
     if layers is None:
         layers = _listed_by_timm(module) or _last_at_each_stride(module)
@@ -196,7 +195,35 @@ def _cut_copy(module: nn.Module, layers: Sequence[str] | None) -> nn.Module:
     for layer in layers:
         if layer not in names:
             raise UnknownNameError("layer", layer, known=names, advice=f"{type(module).__name__} has {len(names)}")
-    return cut(module, layers)
+    body = cut(module, layers)
+    _set_in_place(in_place, True)
+    if _overwritten(body, layers):
+        _set_in_place(in_place, False)
+    return body
+
+
+def _set_in_place(activations: Sequence[nn.Module], value: bool) -> None:
+    for each in activations:
+        each.inplace = value  # type: ignore[assignment]  # theirs is a bool
+
+
+def _overwritten(body: nn.Module, layers: Sequence[str]) -> bool:
+    """Whether something writes into the map of one of the layers after it is there; torch counts such writes."""
+    written: dict[str, tuple[Tensor, int]] = {}
+
+    def note(name: str, output: Tensor) -> None:
+        written[name] = output, output._version
+
+    handles = [
+        body.get_submodule(name).register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
+        for name in layers
+    ]
+    try:
+        _run(body)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return any(output._version != version for output, version in written.values())
 
 
 def _listed_by_timm(module: nn.Module) -> list[str]:
