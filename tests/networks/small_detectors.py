@@ -75,3 +75,21 @@ def seeded(seed=0):
 
 def same(one, other):
     return all(torch.equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a)
+
+
+class SmallPyramidBackbone(nn.Module):
+    """Five convolutions of stride 2: maps of strides 4, 8, 16 and 32."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        widths = (3, width, width, 2 * width, 2 * width, 2 * width)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Conv2d(a, b, 5, 2, 2), nn.ReLU()) for a, b in pairwise(widths))
+        self.channels = {f"c{level}": widths[level] for level in (2, 3, 4, 5)}
+        self.strides = {f"c{level}": 2**level for level in (2, 3, 4, 5)}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = {}
+        for level, layer in enumerate(self.layers, start=1):
+            images = layer(images)
+            maps[f"c{level}"] = images
+        return {name: maps[name] for name in self.strides}

@@ -6,6 +6,7 @@ from perimetry.networks.alexnet import ALEXNET, alexnet
 from perimetry.networks.all_cnn import ALL_CNN_C, all_cnn_c
 from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.backbones import Backbone, backbone
+from perimetry.networks.batch_norms import fix_batch_norms
 from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import AuxiliaryHead, Classifier, classification_losses
 from perimetry.networks.deeplab import DEEPLAB_LARGEFOV, deeplab_largefov
@@ -15,11 +16,15 @@ from perimetry.networks.dilation import dilate
 from perimetry.networks.fast_rcnn import FAST_RCNN, ONLINE_HARD_EXAMPLES, fast_rcnn
 from perimetry.networks.faster_rcnn import FASTER_RCNN, faster_rcnn
 from perimetry.networks.fcn import FCN8S, FCN16S, FCN32S, FCN_ALEXNET, fcn8s, fcn16s, fcn32s, fcn_alexnet
+from perimetry.networks.feature_pyramid import FeaturePyramid, feature_pyramid
+from perimetry.networks.fpn_cards import FAST_RCNN_FPN, FASTER_RCNN_FPN, R_FCN_FPN
+from perimetry.networks.fpn_detectors import fast_rcnn_fpn, faster_rcnn_fpn, pyramid_anchors, r_fcn_fpn
 from perimetry.networks.googlenet import GOOGLENET, googlenet
 from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
 from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3
 from perimetry.networks.mining import false_positives
 from perimetry.networks.parsenet import PARSENET, parsenet
+from perimetry.networks.r_fcn import R_FCN, R_FCN_HARD_EXAMPLES, R_FCN_HARD_PROPOSALS, r_fcn
 from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.resnet import (
     RESNETS,
@@ -34,6 +39,7 @@ from perimetry.networks.sampling import AnchorSampling, RegionSampling
 from perimetry.networks.segmentation_losses import segmentation_losses
 from perimetry.networks.segmenter import Segmenter, copy_weights
 from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
+from perimetry.networks.torchvision_detectors import torchvision_anchors, torchvision_weights
 from perimetry.networks.truncated_svd import truncate_svd
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
 from perimetry.networks.vgg_trunk import from_vgg16_classifier
@@ -50,6 +56,10 @@ _ALL = (
     SPP_NET,
     FAST_RCNN,
     FASTER_RCNN,
+    R_FCN,
+    FAST_RCNN_FPN,
+    FASTER_RCNN_FPN,
+    R_FCN_FPN,
     *RESNETS,
     FCN32S,
     FCN16S,
@@ -63,6 +73,8 @@ CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 __all__ = [
     "CARDS",
     "ONLINE_HARD_EXAMPLES",
+    "R_FCN_HARD_EXAMPLES",
+    "R_FCN_HARD_PROPOSALS",
     "AnchorGrid",
     "AnchorSampling",
     "AuxiliaryHead",
@@ -71,6 +83,7 @@ __all__ = [
     "Classifier",
     "DetectionRule",
     "Difference",
+    "FeaturePyramid",
     "GivenProposalsDetector",
     "ProposalRule",
     "ProposingDetector",
@@ -89,17 +102,24 @@ __all__ = [
     "dilate",
     "false_positives",
     "fast_rcnn",
+    "fast_rcnn_fpn",
     "faster_rcnn",
+    "faster_rcnn_fpn",
     "fcn8s",
     "fcn16s",
     "fcn32s",
     "fcn_alexnet",
+    "feature_pyramid",
+    "fix_batch_norms",
     "freeze",
     "from_vgg16_classifier",
     "googlenet",
     "inception_v2",
     "inception_v3",
     "parsenet",
+    "pyramid_anchors",
+    "r_fcn",
+    "r_fcn_fpn",
     "resnet50",
     "resnet50_v1_5",
     "resnet101",
@@ -109,6 +129,8 @@ __all__ = [
     "segmentation_losses",
     "spp_classifier",
     "spp_net",
+    "torchvision_anchors",
+    "torchvision_weights",
     "translate_weights",
     "truncate_svd",
     "vgg16",
