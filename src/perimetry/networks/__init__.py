@@ -24,6 +24,7 @@ from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
 from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3
 from perimetry.networks.mining import false_positives
 from perimetry.networks.parsenet import PARSENET, parsenet
+from perimetry.networks.proposals import selective_search
 from perimetry.networks.r_fcn import R_FCN, R_FCN_HARD_EXAMPLES, R_FCN_HARD_PROPOSALS, r_fcn
 from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.resnet import (
@@ -38,6 +39,8 @@ from perimetry.networks.resnet import (
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
 from perimetry.networks.segmentation_losses import segmentation_losses
 from perimetry.networks.segmenter import Segmenter, copy_weights
+from perimetry.networks.spp_detector import SPP_DETECTOR, SPPDetector, spp_detector
+from perimetry.networks.spp_fitting import fit_box_regressors, fit_svms
 from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, spp_net
 from perimetry.networks.torchvision_detectors import torchvision_anchors, torchvision_weights
 from perimetry.networks.truncated_svd import truncate_svd
@@ -60,6 +63,7 @@ _ALL = (
     FAST_RCNN_FPN,
     FASTER_RCNN_FPN,
     R_FCN_FPN,
+    SPP_DETECTOR,
     *RESNETS,
     FCN32S,
     FCN16S,
@@ -92,6 +96,7 @@ __all__ = [
     "RegionSampling",
     "Result",
     "SPPClassifier",
+    "SPPDetector",
     "Segmenter",
     "alexnet",
     "all_cnn_c",
@@ -110,6 +115,8 @@ __all__ = [
     "fcn32s",
     "fcn_alexnet",
     "feature_pyramid",
+    "fit_box_regressors",
+    "fit_svms",
     "fix_batch_norms",
     "freeze",
     "from_vgg16_classifier",
@@ -127,7 +134,9 @@ __all__ = [
     "resnet152",
     "resnet152_v1_5",
     "segmentation_losses",
+    "selective_search",
     "spp_classifier",
+    "spp_detector",
     "spp_net",
     "torchvision_anchors",
     "torchvision_weights",
