@@ -111,12 +111,56 @@ def whole_map_pyramid(images: int, rows: int, columns: int) -> Case:
     return Case(f"SPP, {images} x 256 x {rows} x {columns}", make)
 
 
+def faster_rcnn_fpn(height: int, width: int) -> Case:
+    """Faster R-CNN on ResNet-50 with a pyramid: the same weights and anchors, 1000 proposals, images as they are."""
+
+    def make(small: bool):
+        from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
+        from perimetry.networks import faster_rcnn_fpn as ours_of
+        from perimetry.networks import torchvision_anchors, torchvision_weights
+
+        torch.manual_seed(0)
+        size = (128, 192) if small else (height, width)
+        theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).eval()
+        theirs.transform.min_size, theirs.transform.max_size = (min(size),), max(size)
+        image = torch.rand(3, *size)
+        with torch.inference_mode():
+            spread(theirs, image)
+        ours = ours_of(classes=90, grids=torchvision_anchors(), short_side=min(size), long_side=max(size)).eval()
+        ours.load_state_dict(torchvision_weights(theirs.state_dict()))
+        return image, {
+            "perimetry": lambda x: [ours([x])[0]["boxes"]],
+            "torchvision": lambda x: [theirs([x])[0]["boxes"]],
+        }
+
+    # The tests compare what they find, on images whose sides are multiples of 64 as torchvision's p6 asks.
+    return Case(f"Faster R-CNN R50-FPN, {height} x {width}", make, passes=("forward",), same=False)
+
+
+def spread(detector: torch.nn.Module, image: Tensor) -> None:
+    """Make random weights tell proposals and classes apart, so that both have 1000 proposals and 100 detections."""
+    batch = detector.transform([image])[0]
+    maps = detector.backbone(batch.tensors)
+    head = detector.rpn.head
+    for layer, wanted, outputs in zip(
+        (head.cls_logits, head.bbox_pred), (2, 0.3), head(list(maps.values())), strict=True
+    ):
+        layer.weight.mul_(wanted / torch.cat([each.flatten() for each in outputs]).std())
+    proposals = detector.rpn(batch, maps)[0]
+    heads = detector.roi_heads
+    regions = heads.box_head(heads.box_roi_pool(maps, proposals, batch.image_sizes))
+    heads.box_predictor.cls_score.weight.mul_(2 / heads.box_predictor.cls_score(regions).std())
+    heads.box_predictor.bbox_pred.weight.mul_(1 / heads.box_predictor.bbox_pred(regions).std())
+
+
 CASES = (
     *(position_sensitive(channels, kind) for channels in (1029, 392) for kind in SIDES),
     *(roi_pyramid(reduction, kind) for reduction in ("max", "mean") for kind in SIDES),
     whole_map_pyramid(1, ROWS, COLUMNS),
     whole_map_pyramid(32, 13, 13),
-    # Whole detectors stand here: Case("Faster R-CNN ...", make, passes=("forward",)), their input an image.
+    faster_rcnn_fpn(480, 640),
+    faster_rcnn_fpn(800, 1088),
 )
 
 
