@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from perimetry.errors import InputError, UnknownNameError
-from perimetry.networks import copy_weights, fcn8s, fcn16s, fcn32s, fcn_alexnet, from_vgg16_classifier
+from perimetry.networks import copy_weights, fcn8s, fcn16s, fcn32s, fcn_alexnet, translate_weights
 from perimetry.networks.fcn import FCN
 from perimetry.nn import BilinearDeconvolution
 
@@ -170,7 +170,7 @@ def test_at_once_scales_the_skips():
 def test_a_classifiers_weights_give_the_classifiers_features():
     classifier = torchvision.models.vgg16().eval()
     network = fcn32s().eval()
-    copied = copy_weights(network, from_vgg16_classifier(classifier.state_dict()))
+    copied = copy_weights(network, translate_weights(network, classifier.state_dict()))
     assert len(copied) == 30
     network.conv1_1.padding = (1, 1)  # the classifier's own
     images = torch.rand(1, 3, 224, 224)
@@ -181,8 +181,10 @@ def test_a_classifiers_weights_give_the_classifiers_features():
 
 
 def test_the_weights_of_another_model_are_refused():
-    with torch.device("meta"), pytest.raises(InputError, match="16 weighted layers of torchvision's vgg16"):
-        from_vgg16_classifier(torchvision.models.vgg19().state_dict())
+    with torch.device("meta"):
+        network, other = fcn32s(), torchvision.models.vgg19()
+    with pytest.raises(InputError, match=r"conv4_2\.weight is .*, in the network"):
+        copy_weights(network, translate_weights(network, other.state_dict()))
 
 
 def test_classes_and_backbones_that_cannot_be_are_told():

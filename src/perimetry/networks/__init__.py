@@ -45,7 +45,6 @@ from perimetry.networks.spp_net import SPP_NET, SPPClassifier, spp_classifier, s
 from perimetry.networks.torchvision_detectors import torchvision_anchors, torchvision_weights
 from perimetry.networks.truncated_svd import truncate_svd
 from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
-from perimetry.networks.vgg_trunk import from_vgg16_classifier
 from perimetry.networks.weights import translate_weights
 
 _ALL = (
@@ -119,7 +118,6 @@ __all__ = [
     "fit_svms",
     "fix_batch_norms",
     "freeze",
-    "from_vgg16_classifier",
     "googlenet",
     "inception_v2",
     "inception_v3",

@@ -11,7 +11,7 @@ from perimetry.errors import InputError, UnknownNameError
 from perimetry.networks.backbones import Backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.segmenter import Segmenter, resize, segmenter_backbone, zoom
-from perimetry.networks.vgg_trunk import classifier_head, max_pool, score_layer, start_for_relu, vgg16_trunk
+from perimetry.networks.vgg_trunk import classifier_head, max_pool, score_layer, start_for_relu, vgg_layers
 
 Window = Literal["3x3", "4x4", "7x7"]
 Scales = Literal["one", "several"]
@@ -111,7 +111,7 @@ def deeplab_largefov(
     else:  # cells of the third pooling lie at -3.5 + 8 k, those behind the fourth at 0.5 + 8 k
         pools = {f"pool{stage}": max_pool(2, 2, 1) for stage in range(1, 4)}
         pools |= {"pool4": max_pool(2, 1), "pool5": max_pool(3, 1, 1)}
-    trunk = vgg16_trunk(pools=pools, last_dilation=2)
+    trunk = vgg_layers(pools=pools, last_dilation=2)
     if large:
         trunk["pool5a"] = nn.AvgPool2d(3, 1, 1)
     trunk |= classifier_head(512, channels, window=cells, dilation=dilation, padding=padding)

@@ -12,7 +12,7 @@ from perimetry.errors import UnknownNameError
 from perimetry.networks.backbones import Backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.segmenter import Segmenter, crop, resize, segmenter_backbone
-from perimetry.networks.vgg_trunk import classifier_head, score_layer, start_for_relu, vgg16_trunk
+from perimetry.networks.vgg_trunk import classifier_head, score_layer, start_for_relu, vgg_layers
 from perimetry.nn import BilinearDeconvolution, LocalResponseNorm
 
 Training = Literal["staged", "at_once"]
@@ -140,7 +140,7 @@ def _build(
             for layer, skip in zip(layers, skips, strict=True)
         ]
         return BackboneFCN(found, classes=classes, skips=tuple(tied))
-    trunk = vgg16_trunk(first_padding=100) | classifier_head(512, 4096, window=7)
+    trunk = vgg_layers(first_padding=100) | classifier_head(512, 4096, window=7)
     start_for_relu(trunk)
     return FCN(trunk, classes=classes, channels=4096, skips=skips, last=last, offset=offset)
 
@@ -284,7 +284,7 @@ def _card(
             ),
             Difference(
                 "Layers other than scores start from Gaussian weights by fan-in",
-                "the release copies a classifier's; `from_vgg16_classifier` and `copy_weights` do that here",
+                "the release copies a classifier's; `translate_weights` and `copy_weights` do that here",
             ),
             Difference(f"On another backbone there is no fc6, no {elsewhere}", "the crops belong to VGG-16's padding"),
         ),

@@ -14,7 +14,7 @@ from perimetry.networks.backbones import Backbone
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.deeplab import large_field_head
 from perimetry.networks.segmenter import Segmenter, crop, resize, segmenter_backbone
-from perimetry.networks.vgg_trunk import classifier_head, max_pool, score_layer, start_for_relu, vgg16_trunk
+from perimetry.networks.vgg_trunk import classifier_head, max_pool, score_layer, start_for_relu, vgg_layers
 from perimetry.nn import BilinearDeconvolution, L2Normalize
 
 Fusion = Literal["late", "early"]
@@ -126,7 +126,7 @@ def parsenet(
         if output_stride != 8:
             raise InputError(f"VGG-16 has an output stride of 8 here, not {output_stride}; name a backbone for another")
         pools: dict[str, nn.Module] = {name: max_pool(3, 1, 1) for name in ("pool4", "pool5")}
-        layers = vgg16_trunk(pools=pools, last_dilation=2)
+        layers = vgg_layers(pools=pools, last_dilation=2)
         trunk, head = layers, classifier_head(512, 1024, window=3, dilation=12, padding=12)
         start_for_relu(layers | head)
         known = {

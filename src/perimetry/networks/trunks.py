@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from perimetry import ops
-from perimetry.nn import LocalResponseNorm
+from perimetry.networks.vgg_trunk import start_for_relu, vgg_layers
+from perimetry.nn import LocalResponseNorm, WithinChannelNorm
 
 
 class Trunk(nn.Module):
@@ -38,29 +38,10 @@ class Trunk(nn.Module):
         return dict.fromkeys(self.channels, features)
 
 
-class WithinChannelNorm(nn.Module):
-    """ZF's normalisation, over neighbouring cells of a channel (Caffe's norm_region WITHIN_CHANNEL)."""
-
-    def __init__(self, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> None:
-        super().__init__()
-        self.size, self.alpha, self.beta = size, alpha, beta
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise (N, C, H, W)."""
-        return ops.lrn_within_channel(features, size=self.size, alpha=self.alpha, beta=self.beta)
-
-
 def vgg16_trunk() -> Trunk:
     """VGG-16 up to conv5_3: stride 16, no pool5; pools round up, so that 600 x 1000 pixels give 38 x 63 cells."""
-    layers: dict[str, nn.Module] = {}
-    before = 3
-    for stage, (channels, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
-        for number in range(1, count + 1):
-            layers[f"conv{stage}_{number}"] = nn.Conv2d(before, channels, 3, padding=1)
-            layers[f"relu{stage}_{number}"] = nn.ReLU(inplace=True)
-            before = channels
-        if stage < 5:
-            layers[f"pool{stage}"] = nn.MaxPool2d(2, 2, ceil_mode=True)
+    layers = vgg_layers()
+    del layers["pool5"]
     return _started(Trunk(layers, name="conv5_3", channels=512, stride=16))
 
 
@@ -68,11 +49,11 @@ def caffenet_trunk() -> Trunk:
     """CaffeNet up to conv5, padded; it pools before it normalises, and has AlexNet's groups."""
     layers = {
         "conv1": nn.Conv2d(3, 96, 11, stride=4, padding=5),
-        "relu1": nn.ReLU(inplace=True),
+        "relu1": nn.ReLU(),
         "pool1": nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
         "norm1": LocalResponseNorm.caffe(size=5, alpha=1e-4, beta=0.75),
         "conv2": nn.Conv2d(96, 256, 5, padding=2, groups=2),
-        "relu2": nn.ReLU(inplace=True),
+        "relu2": nn.ReLU(),
         "pool2": nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
         "norm2": LocalResponseNorm.caffe(size=5, alpha=1e-4, beta=0.75),
         **_last_three((256, 384, 384, 256), groups=(1, 2, 2)),
@@ -84,11 +65,11 @@ def vgg_m_trunk() -> Trunk:
     """VGG_CNN_M_1024 up to conv5 (Chatfield et al. 2014)."""
     layers = {
         "conv1": nn.Conv2d(3, 96, 7, stride=2),
-        "relu1": nn.ReLU(inplace=True),
+        "relu1": nn.ReLU(),
         "norm1": LocalResponseNorm.caffe(size=5, alpha=5e-4, beta=0.75, k=2.0),
         "pool1": nn.MaxPool2d(3, 2, ceil_mode=True),
         "conv2": nn.Conv2d(96, 256, 5, stride=2, padding=1),
-        "relu2": nn.ReLU(inplace=True),
+        "relu2": nn.ReLU(),
         "norm2": LocalResponseNorm.caffe(size=5, alpha=5e-4, beta=0.75, k=2.0),
         "pool2": nn.MaxPool2d(3, 2, ceil_mode=True),
         **_last_three((256, 512, 512, 512), groups=(1, 1, 1)),
@@ -100,12 +81,12 @@ def zf_trunk() -> Trunk:
     """ZF up to conv5 as Faster R-CNN pads it (Zeiler, Fergus 2014)."""
     layers = {
         "conv1": nn.Conv2d(3, 96, 7, stride=2, padding=3),
-        "relu1": nn.ReLU(inplace=True),
-        "norm1": WithinChannelNorm(),
+        "relu1": nn.ReLU(),
+        "norm1": WithinChannelNorm(size=3, alpha=5e-5),
         "pool1": nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
         "conv2": nn.Conv2d(96, 256, 5, stride=2, padding=2),
-        "relu2": nn.ReLU(inplace=True),
-        "norm2": WithinChannelNorm(),
+        "relu2": nn.ReLU(),
+        "norm2": WithinChannelNorm(size=3, alpha=5e-5),
         "pool2": nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
         **_last_three((256, 384, 384, 256), groups=(1, 1, 1)),
     }
@@ -116,14 +97,11 @@ def _last_three(channels: tuple[int, int, int, int], *, groups: tuple[int, int, 
     layers: dict[str, nn.Module] = {}
     for number, (before, after, parts) in enumerate(zip(channels, channels[1:], groups, strict=False), start=3):
         layers[f"conv{number}"] = nn.Conv2d(before, after, 3, padding=1, groups=parts)
-        layers[f"relu{number}"] = nn.ReLU(inplace=True)
+        layers[f"relu{number}"] = nn.ReLU()
     return layers
 
 
 def _started(trunk: Trunk) -> Trunk:
     """He's normal values; the releases start from weights that were trained on ImageNet and have no fillers."""
-    for layer in trunk.children():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # all have one
+    start_for_relu(dict(trunk.named_children()))
     return trunk

@@ -9,10 +9,10 @@ from torch import nn
 from perimetry.errors import UnknownNameError
 from perimetry.networks.cards import Card, Difference, Quantity, quantities
 from perimetry.networks.classifier import Classifier, FlattenMap, check_classes
+from perimetry.networks.vgg_trunk import VGG16_DEPTHS, vgg_layers
 
 Form = Literal["connected", "convolutional"]
-_CHANNELS = (64, 128, 256, 512, 512)
-_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # configurations D and E, table 1
+_DEPTHS = {"vgg16": VGG16_DEPTHS, "vgg19": (2, 2, 4, 4, 4)}  # configurations D and E, table 1
 
 
 def vgg16(*, classes: int = 1000, form: Form = "connected") -> Classifier:
@@ -39,14 +39,7 @@ def _vgg(name: str, classes: int, form: Form) -> Classifier:
             "form", form, known=("connected", "convolutional"), advice='"connected" or "convolutional"'
         )
     check_classes(classes)
-    layers: dict[str, nn.Module] = {}
-    before = 3
-    for stage, (depth, channels) in enumerate(zip(_DEPTHS[name], _CHANNELS, strict=True), 1):
-        for number in range(1, depth + 1):
-            layers[f"conv{stage}_{number}"] = nn.Conv2d(before, channels, 3, padding=1)
-            layers[f"relu{stage}_{number}"] = nn.ReLU()
-            before = channels
-        layers[f"pool{stage}"] = nn.MaxPool2d(2, 2, ceil_mode=True)
+    layers = vgg_layers(_DEPTHS[name])
     if form == "connected":
         layers["flatten"] = FlattenMap((7, 7), image=224)
         connections: tuple[nn.Module, ...] = (

@@ -1,14 +1,15 @@
-"""The layers of VGG-16 that segmenters are built on, under their names, with the poolings that each of them has."""
+"""The layers of VGG, under their names, for the classifiers, segmenters and detectors that are built on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from perimetry.errors import InputError
 
-_STAGES = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))
+VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions a stage: configuration D, table 1
+_CHANNELS = (64, 128, 256, 512, 512)
 
 
 def max_pool(kernel: int, stride: int, padding: int = 0) -> nn.MaxPool2d:
@@ -16,26 +17,30 @@ def max_pool(kernel: int, stride: int, padding: int = 0) -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel, stride, padding, ceil_mode=True)
 
 
-def vgg16_trunk(
-    *, pools: Mapping[str, nn.Module] | None = None, first_padding: int = 1, last_dilation: int = 1
+def vgg_layers(
+    depths: Sequence[int] = VGG16_DEPTHS,
+    *,
+    pools: Mapping[str, nn.Module] | None = None,
+    first_padding: int = 1,
+    last_dilation: int = 1,
 ) -> dict[str, nn.Module]:
-    """conv1_1, relu1_1 ... pool5 (Simonyan and Zisserman 2015, configuration D).
+    """conv1_1, relu1_1 ... pool5 (Simonyan and Zisserman 2015).
 
-    pools: other poolings, by name; those of 2 x 2 cells at stride 2 otherwise. first_padding: of conv1_1.
-    last_dilation: of conv5_1 to conv5_3.
+    depths: convolutions of each stage. pools: other poolings, by name; those of 2 x 2 cells at stride 2 otherwise.
+    first_padding: of conv1_1. last_dilation: of conv5_1, conv5_2 ...
 
-    >>> sum(each.numel() for layer in vgg16_trunk().values() for each in layer.parameters())
+    >>> sum(each.numel() for layer in vgg_layers().values() for each in layer.parameters())
     14714688
     """
     layers: dict[str, nn.Module] = {}
-    channels = 3
-    for stage, depth, width in _STAGES:
+    before = 3
+    for stage, (depth, channels) in enumerate(zip(depths, _CHANNELS, strict=True), start=1):
         dilation = last_dilation if stage == 5 else 1
         for number in range(1, depth + 1):
             padding = first_padding if (stage, number) == (1, 1) else dilation
-            layers[f"conv{stage}_{number}"] = nn.Conv2d(channels, width, 3, padding=padding, dilation=dilation)
+            layers[f"conv{stage}_{number}"] = nn.Conv2d(before, channels, 3, padding=padding, dilation=dilation)
             layers[f"relu{stage}_{number}"] = nn.ReLU()
-            channels = width
+            before = channels
         layers[f"pool{stage}"] = (pools or {}).get(f"pool{stage}") or max_pool(2, 2)
     return layers
 
@@ -70,31 +75,3 @@ def score_layer(channels: int, classes: int, *, std: float) -> nn.Conv2d:
     nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # all have one
     return layer
-
-
-def from_vgg16_classifier(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of torchvision's VGG-16 under the names of the layers here, fc6 and fc7 as windows of 7 and 1.
-
-    tensors: its state dict. Hand the result to `copy_weights`, with `only="conv*"` where fc6 has another window.
-
-    >>> from torchvision.models import vgg16
-    >>> import torch
-    >>> with torch.device("meta"):
-    ...     tensors = from_vgg16_classifier(vgg16().state_dict())
-    >>> tensors["fc6.weight"].shape
-    torch.Size([4096, 512, 7, 7])
-    """
-    kinds = [name for name in tensors if name.endswith(".weight")]
-    names = [f"conv{stage}_{number}" for stage, depth, _ in _STAGES for number in range(1, depth + 1)] + ["fc6", "fc7"]
-    if len(kinds) != len(names) + 1 or any(tensors[kind].ndim != 4 for kind in kinds[:13]):
-        raise InputError(f"expected the 16 weighted layers of torchvision's vgg16, got {len(kinds)}")
-    renamed: dict[str, Tensor] = {}
-    for name, kind in zip(names, kinds[:-1], strict=True):
-        weight = tensors[kind]
-        if name == "fc6":
-            weight = weight.reshape(-1, 512, 7, 7)
-        elif name == "fc7":
-            weight = weight[..., None, None]
-        renamed[f"{name}.weight"] = weight
-        renamed[f"{name}.bias"] = tensors[kind.removesuffix("weight") + "bias"]
-    return renamed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ def translate_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict
     """The tensors as the network names and shapes them, so that `network.load_state_dict` takes them.
 
     tensors: the state dict of torchvision's or timm's VGG, ResNet or Inception v3, or of the network here in its other
-    form: a fully connected layer's weights become a convolution's, and back. What is not known stays as it is.
+    form: a fully connected layer's weights become a convolution's, and back. Segmenters on VGG-16 take a classifier's
+    too, with `copy_weights`. What is not known stays as it is.
 
     >>> from perimetry.networks import resnet50_v1_5
     >>> import torch
@@ -55,7 +57,7 @@ def _shaped(value: Tensor, like: Tensor | None) -> Tensor:
 def _layers_elsewhere(names: list[str]) -> list[tuple[str, str]]:
     """(Their name, ours) of each layer that holds weights."""
     if "conv1_1" in names:  # VGG: `features` counts all layers up to the last pool
-        features = names[: names.index("pool5")]
+        features = itertools.takewhile(lambda name: name not in ("flatten", "fc6"), names)
         known = [(f"features.{number}", name) for number, name in enumerate(features)]
         return known + [(theirs, ours) for ours, several in _CONNECTED.items() for theirs in several]
     if "res2a" in names:
