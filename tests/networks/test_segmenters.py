@@ -118,17 +118,19 @@ def quarters(count=4, side=128):
     return colours[masks].permute(0, 3, 1, 2).contiguous(), masks
 
 
-def learn(network, images, masks, *, steps, rate, **losses):
+def learn(network, images, masks, *, steps, rate, every=1):
+    """Train on the pixels that count, and score these."""
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     network.train()
     for _ in range(steps):
         optimizer.zero_grad()
-        segmentation_losses(network(images), masks, **losses)["out"].backward()
+        segmentation_losses(network(images), masks, every=every)["out"].backward()
         optimizer.step()
     network.eval()
     with torch.no_grad():
         predicted = network(images)["out"].argmax(1)
-    return mask_scores(masks.numpy(), predicted.numpy(), classes=4, ignore=255).miou
+    masks, predicted = (each[:, ::every, ::every].numpy() for each in (masks, predicted))
+    return mask_scores(masks, predicted, classes=4, ignore=255).miou
 
 
 @pytest.mark.slow
@@ -143,15 +145,15 @@ def test_it_learns_four_images_by_heart_on_a_backbone(builder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("build", "losses"),
-    [(parsenet, {}), (deeplab_largefov, {"every": 8})],
+    ("build", "steps", "every"),
+    [(parsenet, 180, 1), (deeplab_largefov, 120, 8)],
     ids=["parsenet", "deeplab_largefov"],
 )
-def test_it_learns_four_images_by_heart_on_vgg(build, losses):
+def test_it_learns_four_images_by_heart_on_vgg(build, steps, every):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         images, masks = scenes()
-        assert learn(build(classes=4), images, masks, steps=120, rate=1e-4, **losses) > 0.85
+        assert learn(build(classes=4), images, masks, steps=steps, rate=1e-4, every=every) > 0.85
 
 
 def read(folder, name, size):
