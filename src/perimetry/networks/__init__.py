@@ -48,28 +48,9 @@ from perimetry.networks.vgg import VGG16, VGG19, vgg16, vgg19
 from perimetry.networks.weights import translate_weights
 
 _ALL = (
-    ALEXNET,
-    VGG16,
-    VGG19,
-    GOOGLENET,
-    INCEPTION_V2,
-    INCEPTION_V3,
-    ALL_CNN_C,
-    SPP_NET,
-    FAST_RCNN,
-    FASTER_RCNN,
-    R_FCN,
-    FAST_RCNN_FPN,
-    FASTER_RCNN_FPN,
-    R_FCN_FPN,
-    SPP_DETECTOR,
-    *RESNETS,
-    FCN32S,
-    FCN16S,
-    FCN8S,
-    FCN_ALEXNET,
-    DEEPLAB_LARGEFOV,
-    PARSENET,
+    *(ALEXNET, VGG16, VGG19, GOOGLENET, INCEPTION_V2, INCEPTION_V3, *RESNETS, ALL_CNN_C, SPP_NET),
+    *(FCN32S, FCN16S, FCN8S, FCN_ALEXNET, DEEPLAB_LARGEFOV, PARSENET),
+    *(SPP_DETECTOR, FAST_RCNN, FASTER_RCNN, R_FCN, FAST_RCNN_FPN, FASTER_RCNN_FPN, R_FCN_FPN),
 )
 CARDS: dict[str, Card] = {card.name: card for card in _ALL}
 
