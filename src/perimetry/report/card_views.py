@@ -34,7 +34,7 @@ def card_data(card: Card, recounted: Mapping[Quantity, Value] | None = None) -> 
                 "kind": each.kind,
                 "of": each.of,
                 "image": list(each.image or card.image),
-                "options": dict(each.options),
+                "options": {name: _plain(value) for name, value in each.options},
                 "value": each.value,
                 "source": each.source,
                 **_counted(each, recounted),
@@ -45,6 +45,11 @@ def card_data(card: Card, recounted: Mapping[Quantity, Value] | None = None) -> 
         "results": [{"what": each.what, "value": each.value, "source": each.source} for each in card.results],
         "unverified": list(card.unverified),
     }
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as JSON has it; a record as one writes it in Python."""
+    return value if isinstance(value, str | int | float | tuple | list | None) else repr(value)
 
 
 def _counted(quantity: Quantity, recounted: Mapping[Quantity, Value] | None) -> dict[str, Any]:
@@ -169,6 +174,7 @@ def _entry(label: str, text: str, width: int, *, indent: int = _INDENT) -> list[
     """A label and its text, folded beside it; below it where the label is long."""
     left = " " * indent + (f"{label:{_LABEL}}" if label else "- ")
     if len(label) >= _LABEL:
-        return [" " * indent + label, *_entry(" ", text, width, indent=indent)]
+        heading = wrap(label, max(20, width - indent))
+        return [*(" " * indent + line for line in heading), *_entry(" ", text, width, indent=indent)]
     folded = wrap(text, max(20, width - len(left)))
     return [left + folded[0], *(" " * len(left) + line for line in folded[1:])]
