@@ -237,3 +237,29 @@ def test_repeated_borders_are_refused_where_cells_lie_closer():
     model = nn.Sequential(_strided(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"))
     with pytest.raises(InputError, match=r"1 \(Conv2d\) cannot be dilated: its padding_mode='reflect'"):
         dilate(model, output_stride=2)
+
+
+def test_a_pooling_shared_under_two_names_is_dilated_under_both():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3, 2, padding=1)
+            shared = nn.MaxPool2d(3, 1, 1)
+            self.one = nn.Sequential(shared, nn.Conv2d(4, 4, 1))
+            self.other = nn.Sequential(shared, nn.Conv2d(4, 4, 3, padding=1))
+
+        def forward(self, x):
+            x = self.stem(x)
+            return torch.cat([self.one(x), self.other(x)], 1)
+
+    model = Branches().eval()
+    dilated = dilate(model, output_stride=1)
+    assert dilated.one[0] is dilated.other[0] is not model.one[0]
+    assert same_at_the_original_positions(model, dilated, (32, 32)) == [2, 2]
+
+
+def test_a_network_that_cannot_be_copied_is_told():
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        model = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3, 2)))
+    with pytest.raises(InputError, match=r"Sequential cannot be copied, .*torch\.nn\.utils\.parametrizations"):
+        dilate(model, output_stride=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from perimetry.errors import InputError
+from perimetry.networks.copies import copied, put
 from perimetry.networks.strides import ATTENTION, Reading, by_path, readings
 from perimetry.nn import (
     ConvolutionDownsample,
@@ -63,12 +63,12 @@ def dilate(module: nn.Module, *, output_stride: int, image: int = 256) -> nn.Mod
     >>> dilate(pooled, output_stride=1)[2]
     Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), padding=(2, 2), dilation=(2, 2))
     """
+    dilated = copied(module)
     layers = _LAYERS + _blur_pools()
     found = readings(module, layers, image=image)
     _check_attention(found)
     _check_stride(found, output_stride, image)
     _check_operators(found, output_stride)
-    dilated = copy.deepcopy(module)
     for path, calls in by_path(found).items():
         layer = dilated.get_submodule(path)
         settings = _plan(path, calls, output_stride) if isinstance(layer, layers) else None
@@ -81,8 +81,7 @@ def dilate(module: nn.Module, *, output_stride: int, image: int = 256) -> nn.Mod
         if not path:
             dilated = new
         elif new is not layer:
-            parent, _, name = path.rpartition(".")
-            dilated.get_submodule(parent)._modules[name] = new
+            put(dilated, layer, new)
     _check_sizes(dilated, found, output_stride, image)
     return dilated
 
