@@ -8,7 +8,9 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torch.testing import assert_close
 
+from perimetry import networks
 from perimetry.errors import InputError, ShapeError, UnknownNameError, WeightsError
 from perimetry.networks import backbone
 
@@ -221,3 +223,29 @@ def test_activations_write_in_place_again_where_no_returned_map_is_overwritten()
     assert (kept(image)["0"] < 0).any()
     assert not any(each.inplace for each in kept.modules() if isinstance(each, nn.ReLU))
     assert plain[1].inplace
+
+
+@pytest.mark.parametrize(
+    ("build", "layers"),
+    [
+        (networks.resnet50, ["conv1_relu", "res2c", "res3d", "res4f", "res5c"]),
+        (networks.googlenet, ["conv1", "conv2", "inception_3b", "inception_4e", "inception_5b"]),
+        (networks.vgg16, ["relu2_2", "relu3_3", "relu4_3", "relu5_3", "pool5"]),
+        (networks.alexnet, ["norm1", "norm2", "relu5", "pool5"]),  # which takes 224 pixels, but not 512
+        (networks.spp_net, ["norm1", "pool1", "norm2", "relu5"]),
+    ],
+)
+def test_classifiers_of_perimetry_are_backbones(build, layers):
+    with torch.device("meta"):
+        found = backbone(build())
+        assert list(found.strides) == layers
+        assert list(found(torch.empty(1, 3, 256, 320))) == layers
+
+
+def test_a_backbone_of_a_classifier_gives_the_classifiers_maps():
+    model = networks.all_cnn_c().eval()
+    image, seen = torch.rand(1, 3, 40, 32), {}
+    for name in ("relu5", "relu9"):
+        getattr(model, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+    model(image)
+    assert_close(backbone(model)(image), seen, rtol=0, atol=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perimetry.errors import InputError, ShapeError, UnknownNameError, WeightsError
+from perimetry.networks.copies import copied
 from perimetry.networks.cutting import cut
 from perimetry.networks.dilation import dilate
 
@@ -95,7 +95,7 @@ def _body(source: str | nn.Module, layers: Sequence[str] | None, *, pretrained: 
     if isinstance(source, nn.Module):
         if pretrained:
             raise WeightsError("a module has its weights; leave out pretrained, or name a model of torchvision or timm")
-        return _cut_copy(copy.deepcopy(source), layers)
+        return _cut_copy(copied(source), layers)
     origin, _, name = source.partition(":")
     if origin == "timm" and name.partition(".")[0] in _timm_names():
         if layers is None:
@@ -307,7 +307,7 @@ def _run(module: nn.Module) -> tuple[int, dict[str, Tensor]]:
             try:
                 with torch.no_grad():
                     return size, torch.func.functional_call(module, empty, image)
-            except (RuntimeError, AssertionError, ValueError) as error:
+            except (RuntimeError, AssertionError, ValueError, InputError) as error:
                 tried.append(f"{size} pixels: {error}")
     finally:
         for each in was_training:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from perimetry.errors import InputError, ShapeError
@@ -61,6 +61,7 @@ class Classifier(nn.Module):
         return {"logits": features, **auxiliary}
 
 
+@fx.wrap  # a step of its own where a classifier is cut to a backbone, since it looks at shapes
 def check_images(images: Tensor, *, smallest: int) -> None:
     """Raise unless the images are a batch (N, 3, H, W) of floats with at least `smallest` pixels a side.
 
