@@ -291,6 +291,41 @@ def test_context_widens_what_reads_it_and_keeps_the_weights_for_what_was_there(i
     assert torch.equal(module[2].running_var[:4], model[2].running_var)
 
 
+def test_layers_and_what_holds_them_can_be_named_at_once():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 2, 1)).eval()
+    changed = perimetry.change(model, "l2norm:add@0*", example=16)
+    assert [each.name for each in changed.last.layers] == ["0.0", "0.1", "0"]
+    assert changed.last.new == 3 * 4
+
+
+def test_a_layer_can_read_one_context_and_have_another_behind_it(image):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 1)).eval()
+    module = perimetry.change(model, "context:add@[02]", example=32).module
+    assert module[2].layer.in_channels == 8 and module[4].in_channels == 12
+    assert torch.equal(module[2].layer.weight[:, :4], model[2].weight) and module(image).shape == (2, 2, 28, 28)
+
+
+def test_the_activation_of_torchs_encoder_layer_is_changed_in_its_fused_form_too():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = nn.Conv2d(3, 16, 8, 8)
+            self.encoder = nn.TransformerEncoderLayer(16, 2, 32, activation=nn.GELU(), batch_first=True)
+
+        def forward(self, x):
+            return self.encoder(self.patches(x).flatten(2).transpose(1, 2))
+
+    model = Tokens().eval()
+    by_hand = copy.deepcopy(model)
+    by_hand.encoder.activation, by_hand.encoder.activation_relu_or_gelu = nn.Tanh(), 0
+    module = perimetry.change(model, "activation:tanh", example=32).module
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():  # where the layer takes its fused form
+        assert_close(module(image), by_hand(image), rtol=0, atol=0)
+        assert not torch.equal(module(image), model(image))
+
+
 def test_context_on_a_branch_that_is_added_to_another_is_refused():
     model = torchvision.models.resnet18(weights=None).eval()
     with pytest.raises(InputError, match=r"layer4\.1\.bn2 goes into aten\.add at layer4\.1, which ties its channels"):

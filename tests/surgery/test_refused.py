@@ -41,6 +41,8 @@ def test_a_layer_that_is_read_by_its_parts_is_refused_and_not_broken():
         ("pool:maxblur:2", "*", r"taps is the odd side"),
         ("reduce:add:1.5", "*", r"takes a whole number as its channels"),
         ("activation:elu:nan", "*", r"takes a number as its alpha"),
+        ("activation:prelu:1e39", "*", r"takes a number as its slope, got '1e39'"),
+        ("l2norm:add:-1e300@2", "*", r"takes a number as its scale, got '-1e300'"),
         ("lrn:add:cafe", "*", r"unknown convention 'cafe'; did you mean 'caffe'"),
         ("stride:x", "*", r"as a whole number, such as stride:16, got 'x'"),
         ("stride:3", "*", r"one of 1, 2, 4, got 3"),
@@ -63,6 +65,13 @@ def test_what_is_no_module_is_refused():
     exported = torch.export.export(small(), (torch.zeros(1, 3, 32, 32),)).module()
     with pytest.raises(InputError, match="exported or scripted program"):
         perimetry.change(exported, "pool:mean")
+
+
+def test_a_model_that_cannot_be_copied_is_told():
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        model = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.MaxPool2d(2))
+    with pytest.raises(InputError, match="Sequential cannot be copied, and only a copy would be changed"):
+        perimetry.change(model, "pool:mean", example=32)
 
 
 def test_text_and_request_are_the_same():

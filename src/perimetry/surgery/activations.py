@@ -48,5 +48,10 @@ def activation(edit: Edit) -> None:
         if hasattr(new, "inplace"):
             setattr(new, "inplace", bool(getattr(layer, "inplace", False)))  # noqa: B010 - torch types it as a Module
         edit.replace(path, edit.fitted(new))
+    for part in edit.module.modules():
+        if isinstance(part, nn.TransformerEncoderLayer) and isinstance(part.activation, nn.Module):
+            # torch's layer takes its fused form, which has these two alone, by a note that it made when it was built.
+            fused = {nn.ReLU: 1, nn.GELU: 2}
+            part.activation_relu_or_gelu = fused.get(type(part.activation), 0)
     if value == "prelu":
         edit.notes.append("one slope for all channels, and one layer for all places that shared an activation")

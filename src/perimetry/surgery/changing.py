@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from perimetry.errors import InputError, ShapeError, TraceError
 from perimetry.inspection import inspect
 from perimetry.models import LoadedModel, load_model
 from perimetry.models.loaded import image_axes, image_dtype, of_module
+from perimetry.networks.copies import copied
 from perimetry.records import ChangeRecord, Figures, ModelRecord
 from perimetry.surgery import activations, convolutions, heads, normalizations, poolings, strides
 from perimetry.surgery.edit import Edit
@@ -83,7 +83,7 @@ def change(
         )
     if example is None:
         example = model.example if isinstance(model, Changed) else loaded.input_size
-    module = copy.deepcopy(loaded.module)
+    module = copied(loaded.module)
     modes = {path: part.training for path, part in module.named_modules()}
     module.eval()
     known = isinstance(model, Changed) and example is model.example

@@ -43,6 +43,7 @@ VALUES: dict[str, dict[str, str]] = {
     "context": {"add": "scale"},
     "head": {"gap": ""},
 }
+_LARGEST = 2.0**127  # about what single precision holds
 CONVENTIONS = ("paper", "caffe", "tensorflow")
 
 
@@ -60,14 +61,14 @@ class Request:
         return ":".join(words) + ("" if self.layers == "*" else f"@{self.layers}")
 
     def number(self, usual: float, *, least: float = -math.inf) -> float:
-        """The argument as a finite number; raises `InputError`."""
+        """The argument as a number of single precision; raises `InputError`."""
         if not self.argument:
             return usual
         try:
             value = float(self.argument)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and value >= least):
+        if not (abs(value) <= _LARGEST and value >= least):
             bound = f" of at least {least:g}" if math.isfinite(least) else ""
             raise InputError(f"{self} takes a number{bound} as its {self.meaning}, got {self.argument!r}")
         return value

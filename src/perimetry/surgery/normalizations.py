@@ -69,7 +69,8 @@ def context(edit: Edit) -> None:
     """
     scale = edit.request.number(10.0)
     flow = Flow(edit.network, edit.module)
-    for path, layer, channels in _named_maps(edit):
+    for path, _, channels in _named_maps(edit):
+        layer = edit.module.get_submodule(path)  # a wider one by now, where it reads another of these maps
         crossed, readers = flow.readers_after(path)
         if not readers:
             raise InputError(f"{edit.request}: no layer with weights reads the result of {path}")
@@ -117,6 +118,8 @@ def _named_maps(edit: Edit) -> list[tuple[str, nn.Module, int]]:
             raise InputError(f"{edit.request}: {exact} does not return a map (N, C, H, W)")
         return [(exact, edit.module.get_submodule(exact), maps[exact][1])]
     found = edit.matching(lambda part: edit.paths[id(part)][0] in maps, "layer that returns a map (N, C, H, W)")
+    # Parts before what holds them: their names are others once that stands in a chain.
+    found.sort(key=lambda each: -each[0].count("."))
     return [(path, part, maps[path][1]) for path, part in found]
 
 
