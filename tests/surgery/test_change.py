@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 import perimetry
 from perimetry.errors import InputError
+from perimetry.networks import googlenet
 from perimetry.nn import GlobalContext, InceptionV1
 from surgery.networks import small
 
@@ -102,6 +103,20 @@ def test_pooling_of_a_dilated_network_keeps_its_windows(image):
     assert_close(first.module(image), second.module(image), rtol=0, atol=0)
     with pytest.raises(InputError, match="only max and mean have a form with dilation"):
         perimetry.change(perimetry.change(model, "stride:2", example=32), "pool:lp")
+
+
+def test_a_pooling_on_the_phases_of_a_dilated_map_is_not_exchanged():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1)).eval()
+    dilated = perimetry.change(perimetry.change(model, "pool:lp", example=64), "stride:1")
+    with pytest.raises(InputError, match=r"pool:max at 1\.layer: it runs on the phases .* first, then the stride"):
+        perimetry.change(dilated, "pool:max")
+
+
+def test_a_pooling_that_is_not_called_stays_without_a_convolution():
+    with torch.device("meta"):
+        told = perimetry.change(googlenet(), "pool:conv", example=224).last
+    assert len(told.layers) == 13
+    assert [note.split(":")[0] for note in told.notes] == ["loss1.ave_pool stays", "loss2.ave_pool stays"]
 
 
 def test_what_is_so_already_stays_and_is_told(image):

@@ -12,6 +12,7 @@ from perimetry.nn import (
     ConvolutionDownsample,
     DenseMaxPool,
     DenseMeanPool,
+    DensePhases,
     Downsample,
     LPDownsample,
     MaxBlurDownsample,
@@ -31,6 +32,9 @@ def pool(edit: Edit) -> None:
     found = edit.matching(lambda part: isinstance(part, (*_TORCH, *_DENSE, Downsample)), "pooling layer")
     shapes = edit.inputs if edit.request.value == "conv" else {}
     for path, layer in found:
+        if edit.request.value == "conv" and path not in shapes and any(each in shapes for each, _ in found):
+            edit.notes.append(f"{path} stays: it is not called on the example, so that its channels are not known")
+            continue
         try:
             edit.replace(path, edit.fitted(_pooling(edit, layer, path, shapes)))
         except InputError as error:
@@ -41,6 +45,8 @@ def _pooling(edit: Edit, layer: nn.Module, path: str, shapes: dict[str, tuple[in
     value = edit.request.value
     if getattr(layer, "return_indices", False):
         raise InputError("it returns the indices of its maxima, which an unpooling reads; leave it as it is")
+    if isinstance(edit.module.get_submodule(path.rpartition(".")[0]), DensePhases):
+        raise InputError("it runs on the phases of a dilated map; change the pooling first, then the stride")
     if isinstance(layer, DenseMaxPool | DenseMeanPool):
         kinds: dict[str, type[DenseMaxPool | DenseMeanPool]] = {"max": DenseMaxPool, "mean": DenseMeanPool}
         if value not in kinds:
