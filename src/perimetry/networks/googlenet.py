@@ -26,7 +26,9 @@ _POOLS = {"inception_3b": "pool3", "inception_4e": "pool4"}  # what follows whic
 
 
 def googlenet(*, classes: int = 1000, auxiliary_heads: int = 2) -> Classifier:
-    """GoogLeNet with the names of the release, its "/" written as a dot (`conv1.7x7_s2`, `inception_3a`, `loss3`).
+    """GoogLeNet with the names of the release, its "/" written as a dot (`conv1.7x7_s2`, `loss3.classifier`).
+
+    A block such as `inception_3a` gives its output; inside, its branches are `one`, `three`, `five` and `pool`.
 
     auxiliary_heads: 2, on inception_4a and inception_4d, which run in training and take images of 191 to 238 pixels, of
     224 as published; or 0, as deployed. Without them, or in eval mode, other sizes can be taken. Returns "logits", in

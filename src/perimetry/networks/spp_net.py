@@ -14,7 +14,7 @@ from perimetry.networks.classifier import Classifier, check_classes
 from perimetry.nn import SpatialPyramidPooling, WithinChannelNorm
 from perimetry.ops.pyramid import Reduction, WindowRule, check_levels
 
-_ALIVE = ("conv2", "conv4", "conv5", "fc6", "fc7", "fc8")  # biases of 1, so that ReLU starts alive
+_ALIVE = ("conv2", "conv4", "conv5", "fc6", "fc7", "fc8")  # biases of 1, as in the release
 
 
 def spp_net(
