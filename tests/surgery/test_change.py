@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import perimetry
 from perimetry.errors import InputError
-from perimetry.networks import googlenet
+from perimetry.networks import alexnet, googlenet, vgg16
 from perimetry.nn import GlobalContext, InceptionV1
 from surgery.networks import small
 
@@ -364,6 +364,19 @@ def test_vgg_with_global_pooling_has_its_convolutions_and_one_linear_layer():
     assert changed.last.kept == 14_714_688 + 1000  # the bias of the classes too
     linear = [part for part in changed.module.modules() if isinstance(part, nn.Linear)]
     assert len(linear) == 1 and not any(isinstance(part, nn.Dropout) for part in changed.module.modules())
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "first", "channels"), [(alexnet, 227, "fc6", 256), (vgg16, 224, "fc6", 512)]
+)
+def test_the_fully_connected_heads_of_perimetrys_networks_can_be_pooled(build, size, first, channels):
+    with torch.device("meta"):
+        model = build()
+        changed = perimetry.change(model, "head:gap", example=size)
+        assert getattr(changed.module, first).in_features == channels
+        fully = sum(each.numel() for name, each in model.named_parameters() if name.startswith("fc"))
+        assert changed.last.before.parameters - changed.last.after.parameters == fully - 1000 * (channels + 1)
+        assert changed.module(torch.empty(1, 3, size + 64, size))["logits"].shape == (1, 1000)
 
 
 def test_a_head_without_a_pool_before_it_gets_one(image):

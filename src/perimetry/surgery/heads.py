@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from perimetry.errors import InputError
+from perimetry.networks.classifier import FlattenMap
 from perimetry.records import ModuleCall
 from perimetry.surgery.activations import is_activation
 from perimetry.surgery.edit import Edit, in_a_line, references_of
@@ -38,6 +39,9 @@ def head(edit: Edit) -> None:
     chain = _chain(edit, leaves, first, last)
     source = next(call for call in reversed(leaves) if any(index == map_value for _, index in call.outputs))
     _pool(edit, source)
+    for call in leaves:
+        if source.index < call.index < first.index and isinstance(edit.module.get_submodule(call.path), FlattenMap):
+            edit.replace(call.path, nn.Flatten())  # which takes what the pooling leaves
     old = edit.module.get_submodule(last.path)
     assert isinstance(old, nn.Linear)
     new = edit.fitted(nn.Linear(channels, old.out_features, bias=old.bias is not None))
