@@ -314,6 +314,24 @@ def test_layers_and_what_holds_them_can_be_named_at_once():
     assert changed.last.new == 3 * 4
 
 
+def test_a_shared_layer_is_replaced_inside_what_was_put_in_a_chain_before(image):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 3, 1)
+            self.parts = nn.ModuleDict({"chain": nn.Sequential(self.first, nn.ReLU())})
+
+        def forward(self, x):
+            return self.parts["chain"](self.first(x))
+
+    model = Shared().eval()
+    module = perimetry.change(model, "l2norm:add", layers="[fp]*[tn]", example=32).module  # first, parts.chain
+    inner = module.parts["chain"].layer
+    assert [name for name, _ in module.parts["chain"].named_children()] == ["layer", "l2norm"]
+    assert inner[0] is module.first and [name for name, _ in inner.named_children()] == ["0", "1"]
+    assert module(image).shape == image.shape
+
+
 def test_a_layer_can_read_one_context_and_have_another_behind_it(image):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 1)).eval()
     module = perimetry.change(model, "context:add@[02]", example=32).module

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perimetry.errors import InputError, UnknownNameError
+from perimetry.networks.copies import put
 from perimetry.records import LayerChange, Network
 from perimetry.surgery.grammar import Request
 from perimetry.tracing import trace
@@ -110,14 +111,11 @@ class Edit:
             after is None and in_a_line(new) == in_a_line(old) and not any(True for _ in new.parameters())
         ):
             return
-        places = self.paths.pop(id(old), [path])
-        for place in places:
-            parent, _, name = place.rpartition(".")
-            if not place:
-                self.module = new
-            else:
-                self.module.get_submodule(parent)._modules[name] = new
-        self.paths[id(new)] = places
+        if path:
+            put(self.module, old, new)
+        else:
+            self.module = new
+        self.paths[id(new)] = self.paths.pop(id(old), [path])
         self.changes.append(LayerChange(path, in_a_line(old), after or in_a_line(new)))
 
     def fitted(self, layer: nn.Module) -> nn.Module:
