@@ -167,8 +167,9 @@ def test_a_shared_activation_stays_shared():
         def forward(self, x):
             return self.second(self.first(x))
 
-    module = perimetry.change(Twice().eval(), "activation:prelu", example=32).module
-    assert module.first is module.second and isinstance(module.first, nn.PReLU)
+    changed = perimetry.change(Twice().eval(), "activation:prelu@second", example=32)
+    assert changed.module.first is changed.module.second and isinstance(changed.module.first, nn.PReLU)
+    assert changed.last.notes[0] == "first is one layer with second, which changed with it"
 
 
 @pytest.mark.parametrize("output_stride", [16, 8])
@@ -384,9 +385,7 @@ def test_vgg_with_global_pooling_has_its_convolutions_and_one_linear_layer():
     assert len(linear) == 1 and not any(isinstance(part, nn.Dropout) for part in changed.module.modules())
 
 
-@pytest.mark.parametrize(
-    ("build", "size", "first", "channels"), [(alexnet, 227, "fc6", 256), (vgg16, 224, "fc6", 512)]
-)
+@pytest.mark.parametrize(("build", "size", "first", "channels"), [(alexnet, 227, "fc6", 256), (vgg16, 224, "fc6", 512)])
 def test_the_fully_connected_heads_of_perimetrys_networks_can_be_pooled(build, size, first, channels):
     with torch.device("meta"):
         model = build()

@@ -115,7 +115,10 @@ class Edit:
             put(self.module, old, new)
         else:
             self.module = new
-        self.paths[id(new)] = self.paths.pop(id(old), [path])
+        self.paths[id(new)] = places = self.paths.pop(id(old), [path])
+        if len(places) > 1:
+            others = ", ".join(each for each in places if each != path)
+            self.notes.append(f"{path} is one layer with {others}, which changed with it")
         self.changes.append(LayerChange(path, in_a_line(old), after or in_a_line(new)))
 
     def fitted(self, layer: nn.Module) -> nn.Module:
