@@ -33,7 +33,7 @@ def recount(card: Card, quantity: Quantity) -> int | float | tuple[float, ...]:
         found = attrgetter(quantity.of)(_shapes(card, quantity.options))
         return tuple(found) if isinstance(found, list | tuple) else found
     if quantity.kind == "initial":
-        return _initial(card.build(**dict(quantity.options)), quantity.of)
+        return _initial(_built(card, quantity.options), quantity.of)
     if quantity.kind == "anchors":
         return _shapes(card, quantity.options).anchors(quantity.image or card.image)  # type: ignore[operator,no-any-return]  # detectors have it
     row = _inspection(card, quantity.options, quantity.image or card.image).layer(quantity.of)
@@ -52,9 +52,15 @@ def _shapes(card: Card, options: tuple[tuple[str, Any], ...]) -> nn.Module:
         return card.build(**dict(options)).eval()
 
 
+@lru_cache(maxsize=1)
+def _built(card: Card, options: tuple[tuple[str, Any], ...]) -> nn.Module:
+    """The network with its initial values."""
+    return card.build(**dict(options)).eval()
+
+
 @lru_cache(maxsize=2)
 def _inspection(card: Card, options: tuple[tuple[str, Any], ...], image: tuple[int, int]) -> Inspection:
-    module = card.build(**dict(options)) if card.task == "detection" else _shapes(card, options)
+    module = (_built if card.task == "detection" else _shapes)(card, options)
     return inspect(describe(card, module), image)
 
 

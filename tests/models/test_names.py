@@ -109,7 +109,7 @@ def test_listing_and_patterns():
         "torchvision:vgg16",
         "torchvision:vgg19",
     ]
-    assert set(list_models("ALEXNET")) == {"torchvision:alexnet", "perimetry:alexnet"}
+    assert set(list_models("ALEXNET")) == {"torchvision:alexnet", "perimetry:alexnet", "perimetry:fcn_alexnet"}
     assert list_models("no such thing") == []
 
 
