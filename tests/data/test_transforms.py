@@ -149,11 +149,13 @@ def test_what_stands_beside_boxes_follows_them():
         "difficult": torch.tensor([False, True, False]),
         "areas": torch.tensor([50.0, 100.0, 16.0]),
         "proposals": torch.tensor([[0.0, 0, 30, 20], [0, 0, 5, 5]]),
+        "hard_negatives": torch.tensor([[12.0, 2, 60, 4]]),
     }
     _, found = crop((photo(20, 50), target), top=0, left=10, size=(10, 30), keep=0.0)
     assert found["labels"].tolist() == [2] and found["difficult"].tolist() == [True]
     close(found["boxes"], torch.tensor([[10.0, 0, 30, 10]]))
     close(found["proposals"], torch.tensor([[0.0, 0, 20, 10]]))
+    close(found["hard_negatives"], torch.tensor([[2.0, 2, 30, 4]]))
     _, found = resize((photo(20, 50), target), (40, 50))
     close(found["areas"], torch.tensor([100.0, 200.0, 32.0]))
     _, found = t.Sanitize(5)((photo(20, 50), target), t.Draws(seed=0, epoch=0, index=0))

@@ -33,9 +33,7 @@ def false_positives(
 ) -> Tensor:
     """The detections that are no object, to be learnt from as background in the next round (bootstrapping).
 
-    detection: what a detector answers for an image; target: its truth. A detection is a false positive where it
-    overlaps (IoU) every object of its class by at most `overlap` (SPP-net: 0.3) and scores more than `score`. Returns
-    boxes (H, 4), for a target's "hard_negatives".
+    As `are_false_positives` tells them. Returns boxes (H, 4), for a target's "hard_negatives".
 
     >>> import torch
     >>> found = {"boxes": torch.tensor([[0.0, 0, 4, 4], [9, 9, 12, 12]]), "labels": torch.tensor([1, 1]),
@@ -43,10 +41,21 @@ def false_positives(
     >>> false_positives(found, {"boxes": torch.tensor([[0.0, 0, 4, 4]]), "labels": torch.tensor([1])})
     tensor([[ 9.,  9., 12., 12.]])
     """
+    return detection["boxes"][are_false_positives(detection, target, overlap=overlap, score=score)]
+
+
+def are_false_positives(
+    detection: Mapping[str, Tensor], target: Mapping[str, Tensor], *, overlap: float = 0.3, score: float = 0.0
+) -> Tensor:
+    """Which detections are no object: (K,) of truth values.
+
+    detection: what a detector answers for an image; target: its truth. A detection is a false positive where it
+    overlaps (IoU) every object of its class by at most `overlap` (SPP-net: 0.3) and scores more than `score`.
+    """
     boxes, labels = detection["boxes"], detection["labels"]
     wrong = detection["scores"] > score
     for label in set(labels.tolist()):
         of_class = labels == label
         truth = target["boxes"][target["labels"] == label].to(boxes)
         wrong[of_class] &= best_matches(boxes[of_class], truth)[0] <= overlap
-    return boxes[wrong]
+    return wrong

@@ -17,14 +17,16 @@ Sample = tuple[Tensor, Target]
 Keep = float | Literal["centre"]
 
 _PER_BOX = ("labels", "difficult", "areas")
-_BOXES = ("boxes", "proposals")
+_LOOSE = ("proposals", "hard_negatives")  # boxes that stand for themselves
+_BOXES = ("boxes", *_LOOSE)
 
 
 def check_sample(image: Tensor, target: Target) -> None:
     """Raise where the target is of no kind that transforms know, or does not fit its image.
 
     Images are uint8 (3, H, W). Targets: none, a class (int), a mask (H, W) of whole numbers, or a dict with "boxes"
-    (K, 4) xyxy, x2 and y2 not included, "labels" (K,), and maybe "difficult", "areas" (K,) and "proposals" (P, 4).
+    (K, 4) xyxy, x2 and y2 not included, "labels" (K,), and maybe "difficult", "areas" (K,), "proposals" (P, 4) and
+    "hard_negatives" (H, 4).
     """
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
         raise ShapeError(f"expected an image (3, H, W) of uint8, got {tuple(image.shape)} of {image.dtype}")
@@ -176,6 +178,7 @@ def _with_boxes(target: dict[str, Tensor], boxes: dict[str, Tensor], kept: Tenso
     if kept is not None:
         stay = kept & (area(boxes["boxes"]) > 0)
         found |= {key: found[key][stay] for key in ("boxes", *_PER_BOX) if key in found}
-        if "proposals" in found:
-            found["proposals"] = found["proposals"][area(found["proposals"]) > 0]
+        for key in _LOOSE:
+            if key in found:
+                found[key] = found[key][area(found[key]) > 0]
     return found
