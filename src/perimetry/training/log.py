@@ -1,0 +1,43 @@
+"""The numbers of a run, as they come: CSV always, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perimetry.training.run_directory import RunDirectory
+
+
+class Log:
+    """Rows for metrics.csv, written with each checkpoint, and events for TensorBoard.
+
+    after: the step that the run goes on from; what was noted of later ones is dropped. writes: one process of several
+    does.
+    """
+
+    def __init__(self, run: RunDirectory, *, after: int, writes: bool = True) -> None:
+        self._metrics = run.metrics()
+        self._metrics.forget_after(after)
+        self._events = _events(run, after) if writes else None
+
+    def add(self, step: int, epoch: float, split: str, numbers: Mapping[str, Any]) -> None:
+        """The losses of a step ("train") or the scores of an evaluation ("val")."""
+        self._metrics.add(step, epoch, split, numbers)
+        for name, value in numbers.items():
+            if self._events is not None and isinstance(value, int | float):
+                self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def write(self) -> None:
+        """Bring everything to the disk."""
+        self._metrics.write()
+        if self._events is not None:
+            self._events.flush()
+
+
+def _events(run: RunDirectory, after: int) -> Any:
+    """TensorBoard's writer, None where that is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=after + 1)

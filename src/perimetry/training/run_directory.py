@@ -1,0 +1,136 @@
+"""The directory of a run: recipe, versions, metrics, checkpoints; taken up again only by the same recipe."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perimetry import __version__
+from perimetry.errors import FileError, InputError
+from perimetry.files import write_whole
+from perimetry.training.recipe import Recipe, make_recipe
+
+# What may differ when a run is taken up again: how it is run, not what comes out.
+_FREE = ("workers", "checkpoint_every", "data", "proposals")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where a run keeps what it knows.
+
+    recipe.json: the recipe, classes, and versions; metrics.csv: a row for each number of each step and evaluation;
+    checkpoints/: "last" and "best"; tensorboard/: the same numbers, where tensorboard is installed; mined.json: what
+    bootstrapping found; not_finite.json: the batch that broke a run.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def begin(self, recipe: Recipe, facts: Mapping[str, Any]) -> bool:
+        """Make the directory, or take it up again; returns whether a run was there.
+
+        facts: kept beside the recipe (classes, the choices made). Raises `InputError` for a directory of another
+        recipe, saying what differs, and for one that holds something else.
+        """
+        file = self.path / "recipe.json"
+        if file.exists():
+            self._compare(recipe, facts)
+            return True
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(f"{self.path} holds something else; name a new directory for the run")
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make {self.path}: {error.strerror}") from error
+        versions = {"perimetry": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        content = {"schema": 1, "recipe": recipe.to_dict(), "facts": dict(facts), "versions": versions}
+        write_whole(file, json.dumps(content, indent=1).encode())
+        return False
+
+    def read(self) -> tuple[Recipe, dict[str, Any]]:
+        """The recipe and the facts of a run; raises `FileError` where this is none."""
+        file = self.path / "recipe.json"
+        try:
+            content = json.loads(file.read_bytes())
+            return make_recipe(content["recipe"]), dict(content["facts"])
+        except FileNotFoundError:
+            raise FileError(f"{self.path} is no directory of a run (it has no recipe.json)") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileError(f"{file} is no recipe of a run: {error}") from error
+
+    @property
+    def mined(self) -> Path:
+        """Where the examples are that bootstrapping found."""
+        return self.path / "mined.json"
+
+    def metrics(self) -> Metrics:
+        """The table of numbers so far."""
+        return Metrics(self.path / "metrics.csv")
+
+    def _compare(self, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+        before, known = self.read()
+        old, new = before.to_dict(), recipe.to_dict()
+        differing = [f"{key} was {old[key]}, is {new[key]}" for key in new if key not in _FREE and old[key] != new[key]]
+        differing += [
+            f"{key} was {known.get(key)}, is {value}" for key, value in facts.items() if known.get(key) != value
+        ]
+        if differing:
+            raise InputError(
+                f"{self.path} is the run of another recipe: {'; '.join(differing)}; name a new directory, or give "
+                "that recipe"
+            )
+
+
+class Metrics:
+    """Rows of numbers, kept as CSV and written whole; rows of steps that are run again replace theirs."""
+
+    COLUMNS = ("step", "epoch", "split", "name", "value")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[tuple[int, float, str, str, float]] = []
+        if path.exists():
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    self._rows = [
+                        (int(row["step"]), float(row["epoch"]), row["split"], row["name"], float(row["value"]))
+                        for row in csv.DictReader(file)
+                    ]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise FileError(f"{path} is no table of metrics: {error}") from error
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows of later steps, which are run again."""
+        self._rows = [row for row in self._rows if row[0] <= step]
+
+    def add(self, step: int, epoch: float, split: str, numbers: Mapping[str, Any]) -> None:
+        """One row for each number; what is no number is left out."""
+        self._rows += [
+            (step, round(epoch, 6), split, name, float(value))
+            for name, value in numbers.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
+
+    def write(self) -> None:
+        """Write the table."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.COLUMNS)
+        writer.writerows(self._rows)
+        write_whole(self._path, text.getvalue().encode())
+
+    def of(self, split: str, name: str) -> list[tuple[int, float]]:
+        """(step, value) of one number, in order."""
+        return [(row[0], row[4]) for row in self._rows if (row[2], row[3]) == (split, name)]

@@ -1,0 +1,45 @@
+"""Numbers go to CSV always, and to TensorBoard where it is installed."""
+
+import sys
+import types
+
+from perimetry.training import Recipe, RunDirectory
+from perimetry.training.log import Log
+
+
+def begun(tmp_path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "run")
+    run.begin(Recipe(task="detection", data="d", steps=5), {})
+    return run
+
+
+def test_numbers_go_to_tensorboard_too(tmp_path, monkeypatch):
+    told = []
+
+    class Writer:
+        def __init__(self, folder, purge_step) -> None:
+            told.append((folder, purge_step))
+
+        def add_scalar(self, name, value, step) -> None:
+            told.append((name, value, step))
+
+        def flush(self) -> None:
+            told.append("flush")
+
+    fake = types.SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    run = begun(tmp_path)
+    log = Log(run, after=3)
+    log.add(4, 0.5, "val", {"miou": 0.25, "iou": [0.5, None], "other": None})
+    log.write()
+    assert told == [(str(run.path / "tensorboard"), 4), ("val/miou", 0.25, 4), "flush"]
+    assert run.metrics().of("val", "miou") == [(4, 0.25)]
+
+
+def test_without_tensorboard_there_is_the_table(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run = begun(tmp_path)
+    log = Log(run, after=0)
+    log.add(1, 0.5, "train", {"loss": 2.0})
+    log.write()
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "metrics.csv", "recipe.json"]
