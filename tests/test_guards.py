@@ -13,6 +13,7 @@ import perimetry.metrics
 import perimetry.networks
 import perimetry.nn
 import perimetry.ops
+import perimetry.training
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "perimetry"
@@ -85,10 +86,11 @@ MAY_IMPORT = {
     "report": FACTS | {"data", "scoring", "metrics", "networks"},  # records of results, and cards
     "scoring": FACTS | {"files", "images", "metrics", "report"},
     "data": FACTS | {"files", "images", "metrics", "scoring", "report"},
+    "training": FACTS | {"files", "images", "metrics", "data", "models", "networks", "__version__"},
     "inspection": FACTS | {"rules", "tracing", "maps", "costs", "probes", "images", "models", "report"},
     "cli": FACTS
     | {"files", "images", "models", "report", "inspection", "tracing", "maps", "metrics", "scoring"}
-    | {"data", "networks", "surgery", "verification"},
+    | {"data", "networks", "surgery", "verification", "training"},
 }
 # Facts and these parts stay readable without torch, which takes seconds to load.
 WITHOUT_TORCH = ("errors", "geometry", "records", "cli")
@@ -157,6 +159,11 @@ def test_every_network_is_there_and_documented(name):
     assert getattr(perimetry.networks, name).__doc__
 
 
+@pytest.mark.parametrize("name", perimetry.training.__all__)
+def test_every_name_of_training_is_there_and_documented(name):
+    assert getattr(perimetry.training, name).__doc__
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'perimetry' has no attribute 'inspekt'"):
         _ = perimetry.inspekt
@@ -195,6 +202,7 @@ def test_heavy_libraries_stay_out_of_what_start_up_loads(file):
         ("from perimetry.cli.main import main; main(['score', '--help'])", 130),
         ("from perimetry.cli.main import main; main(['data', '--help'])", 130),
         ("from perimetry.cli.main import main; main(['score', 'boundaries', '--help'])", 130),
+        ("from perimetry.cli.main import main; main(['train', '--help'])", 130),
     ],
 )
 def test_start_up_loads_no_torch_and_few_modules(code, most_modules):

@@ -1,0 +1,99 @@
+"""What changes while a run goes on: network, optimiser, step; kept in checkpoints and taken up from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from perimetry.errors import InputError
+from perimetry.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from perimetry.training.optimizers import make_optimizer, parameter_groups
+from perimetry.training.precision import chosen_format
+from perimetry.training.recipe import Recipe
+from perimetry.training.run_directory import RunDirectory
+from perimetry.training.schedules import rate_factor
+from perimetry.training.step import NotFiniteError
+from perimetry.training.tasks import Batch
+from perimetry.training.transfer import freeze, freeze_norms
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Where a run stands.
+
+    step: steps done; scores: of the last evaluation; best: the best one's, with its step.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    recipe: Recipe
+    rates: list[float]
+    step: int = 0
+    scores: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, network: nn.Module, recipe: Recipe, device: torch.device) -> State:
+        """The network on its device, frozen as asked, and its optimiser."""
+        network = network.to(device, memory_format=chosen_format(recipe.memory_format, network))  # type: ignore[call-overload]
+        freeze(network, recipe.freeze)
+        groups = parameter_groups(
+            network, rate=recipe.rate, decay=recipe.decay, exempt=recipe.decay_exempt, multipliers=recipe.multipliers
+        )
+        optimizer = make_optimizer(groups, name=recipe.optimizer, rate=recipe.rate, momentum=recipe.momentum)
+        return cls(network, optimizer, recipe, [group["lr"] for group in optimizer.param_groups])
+
+    def prepare(self, steps: int) -> None:
+        """Put the network into training mode, and the rates to where they are at this step."""
+        recipe = self.recipe
+        self.network.train()
+        if recipe.freeze_norms and not freeze_norms(self.network):
+            raise InputError(f"{recipe.model} has no batch norms; leave out freeze_norms")
+        factor = rate_factor(
+            self.step,
+            steps=steps,
+            schedule=recipe.schedule,
+            milestones=recipe.milestones,
+            gamma=recipe.gamma,
+            power=recipe.power,
+            warmup=recipe.warmup,
+        )
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def judge(self, scores: Mapping[str, Any], by: str) -> bool:
+        """Note the scores; returns whether they are the best so far, or as good."""
+        self.scores = dict(scores)
+        if (scores[by] or 0.0) < (self.best.get(by) or 0.0):
+            return False
+        self.best = {"step": self.step, **scores}
+        return True
+
+    def keep(self, run: RunDirectory, name: str, batch: Batch) -> None:
+        """Write a checkpoint; raises `NotFiniteError` where weights are not finite, so that the one before stays.
+
+        batch: the last one that was learnt from.
+        """
+        weights = self.network.state_dict()
+        broken = [key for key, value in weights.items() if not bool(value.isfinite().all())]
+        if broken:
+            losses = dict.fromkeys(broken[:3], float("nan"))
+            raise NotFiniteError(batch.names, losses, what=f"after step {self.step} weights are")
+        facts = {"scores": self.scores, "best": self.best}
+        save_checkpoint(run.checkpoints, name, Checkpoint(self.step, weights, self.optimizer.state_dict(), facts))
+
+    def take_up(self, run: RunDirectory) -> bool:
+        """Go on from the last checkpoint, if there is one; returns whether there was."""
+        kept = load_checkpoint(run.checkpoints, "last")
+        if kept is None:
+            return False
+        self.network.load_state_dict(kept.weights)
+        self.optimizer.load_state_dict(dict(kept.optimizer))
+        self.step = kept.step
+        self.scores, self.best = dict(kept.facts["scores"]), dict(kept.facts["best"])
+        return True

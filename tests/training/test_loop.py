@@ -1,0 +1,243 @@
+"""fit(): each task learns; same seed, same numbers; what is wrong is told, and the last good checkpoint stays."""
+
+import csv
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import perimetry.files
+from perimetry.data.scenes import scenes
+from perimetry.errors import FileError, InputError, ShapeError
+from perimetry.training import NotFiniteError, Recipe, Sets, fit
+from perimetry.training.checkpoints import load_checkpoint
+from perimetry.training.stopping import Stopped
+
+SETTINGS = {
+    "classification": {"model": "small_networks:classifier", "size": (32, 32)},
+    "segmentation": {"model": "small_networks:segmenter"},
+    "detection": {"model": "small_networks:proposing_detector"},
+}
+
+
+def recipe(task: str, **keys) -> Recipe:
+    keys = {"steps": 6, "batch": 4, "rate": 0.02, "precision": "float32"} | SETTINGS[task] | keys
+    return Recipe(task=task, data="scenes", **keys)
+
+
+def sets(task: str, *, train: int = 9, val: int = 3) -> Sets:
+    return Sets(
+        scenes(task, count=train, size=(32, 32), seed=0),
+        scenes(task, count=val, size=(32, 32), seed=1),
+        scenes(task, count=1, size=(32, 32), seed=0).classes,
+    )
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+class Scenes:
+    """Samples that are scenes, but for what a test changes."""
+
+    def __init__(self, task: str, change) -> None:
+        self.scenes, self.change = scenes(task, count=6, size=(32, 32), seed=0), change
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int):
+        return self.change(index, *self.scenes[index])
+
+    def names(self) -> list[str]:
+        return [f"scene{index}" for index in range(len(self))]
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "score", "least"),
+    [
+        ("classification", {"steps": 120, "rate": 0.05, "augmentation": "none"}, "top1", 1.0),
+        ("classification", {"steps": 160, "rate": 0.1, "augmentation": "none", "hard": "focal"}, "top1", 1.0),
+        ("segmentation", {"steps": 120, "rate": 0.3, "augmentation": "none"}, "miou", 0.65),
+        ("segmentation", {"steps": 120, "rate": 0.2, "augmentation": "none", "hard": "top_k"}, "miou", 0.6),
+    ],
+)
+def test_a_handful_of_images_is_learnt_by_heart(tmp_path, task, keys, score, least):
+    few = scenes(task, count=4, size=(32, 32), seed=3, texture=0.0)
+    every = Sets(few, few, few.classes)
+    fitted = fit(recipe(task, evaluate_every=0, momentum=0.9, **keys), out=tmp_path / "run", sets=every)
+    assert fitted.scores[score] >= least
+    assert not fitted.network.training
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+def test_a_run_leaves_recipe_numbers_and_checkpoints(tmp_path, task):
+    told = []
+    fitted = fit(recipe(task, evaluate_every=1), out=tmp_path / "run", sets=sets(task), tell=told.append)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["step"] for row in rows if row["split"] == "train"} == set("123456")
+    assert {row["step"] for row in rows if row["split"] == "val"} == {"3", "5", "6"}
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert kept["facts"]["images"] == {"train": 9, "val": 3}
+    last = load_checkpoint(tmp_path / "run" / "checkpoints", "last")
+    assert last.step == 6
+    assert same_tensors(last.weights, fitted.network.state_dict())
+    assert load_checkpoint(tmp_path / "run" / "checkpoints", "best").step == fitted.best["step"]
+    assert len(told) == 3
+    assert told[-1].startswith("step 6 of 6, epoch 2.667")
+
+
+def same_tensors(one, other) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key].cpu()) for key in one)
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+def test_same_seed_same_numbers_whatever_reads_the_images(tmp_path, task):
+    networks = [
+        fit(recipe(task, steps=3, **keys), out=tmp_path / str(number), sets=sets(task)).network
+        for number, keys in enumerate(({}, {"workers": 2}, {"seed": 1}))
+    ]
+    assert same(networks[0], networks[1])
+    assert not same(networks[0], networks[2])
+
+
+def test_the_random_numbers_of_others_are_left_alone(tmp_path):
+    before = torch.get_rng_state()
+    fit(recipe("classification", steps=1), out=tmp_path / "run", sets=sets("classification"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+@pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, 1), (signal.SIGTERM, 4)])
+def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path, task, number, at):
+    asked = recipe(task, optimizer="caffe_sgd", workers=2 if number == signal.SIGTERM else 0)
+    whole = fit(asked, out=tmp_path / "whole", sets=sets(task))
+    before = signal.getsignal(number)
+
+    def stop(step: int, _steps: int) -> None:
+        if step == at:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Stopped, match=f"stopped after step {at + 1} of 6"):
+        fit(asked, out=tmp_path / "run", sets=sets(task), progress=stop)
+    assert signal.getsignal(number) == before
+    assert load_checkpoint(tmp_path / "run" / "checkpoints", "last").step == at + 1
+    told = []
+    gone_on = fit(asked, out=tmp_path / "run", sets=sets(task), tell=told.append)
+    assert told[0] == f"going on after step {at + 1} of 6"
+    assert same(gone_on.network, whole.network)
+    assert gone_on.scores == whole.scores
+    assert gone_on.best == whole.best
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+
+
+def test_a_run_that_is_done_stays_done(tmp_path):
+    first = fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"))
+    again = fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"))
+    assert same(first.network, again.network)
+    assert again.scores == first.scores
+
+
+def test_another_recipe_or_other_data_in_the_directory_is_refused(tmp_path):
+    fit(recipe("classification", steps=1), out=tmp_path / "run", sets=sets("classification"))
+    with pytest.raises(InputError, match=r"another recipe: rate was 0.02, is 0.5; name a new directory"):
+        fit(recipe("classification", steps=1, rate=0.5), out=tmp_path / "run", sets=sets("classification"))
+    with pytest.raises(InputError, match=r"images was \{'train': 9, 'val': 3\}, is \{'train': 12, 'val': 3\}"):
+        fit(recipe("classification", steps=1), out=tmp_path / "run", sets=sets("classification", train=12))
+
+
+def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
+    diverging = recipe("segmentation", steps=40, rate=1e20, checkpoint_every=0, schedule="constant", workers=2)
+    with pytest.raises(NotFiniteError, match=r"not finite .* on the images scene\d") as caught:
+        fit(diverging, out=tmp_path / "run", sets=replace_train("segmentation", lambda _index, *sample: sample))
+    told = json.loads((tmp_path / "run" / "not_finite.json").read_text())
+    assert tuple(told["images"]) == caught.value.names
+    last = load_checkpoint(tmp_path / "run" / "checkpoints", "last")
+    assert last is None or all(bool(weight.isfinite().all()) for weight in last.weights.values())
+
+
+def replace_train(task: str, change) -> Sets:
+    return replace(sets(task), train=Scenes(task, change))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    asked = recipe("classification", checkpoint_every=0)
+    whole, write = fit(asked, out=tmp_path / "whole", sets=sets("classification")), perimetry.files._replace
+
+    def fill(path, content):
+        if "last-00000004" in path.name:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(perimetry.files, "_replace", fill)
+    with pytest.raises(InputError, match=r"cannot write .*last-00000004.*No space left on device"):
+        fit(asked, out=tmp_path / "run", sets=sets("classification"))
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run" / "checkpoints", "last").step == 3
+    assert same(fit(asked, out=tmp_path / "run", sets=sets("classification")).network, whole.network)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_cannot_be_had_is_named(tmp_path, workers):
+    def breaking(index, image, truth):
+        if index == 4:
+            raise FileError("scene4.png is damaged")
+        return image, truth
+
+    with pytest.raises(FileError, match=r"^scene4.png is damaged$"):
+        fit(recipe("detection", workers=workers), out=tmp_path / "run", sets=replace_train("detection", breaking))
+
+
+def test_images_without_boxes_and_masks_without_truth_are_learnt_from(tmp_path):
+    def no_boxes(_index, image, _truth):
+        return image, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
+
+    fitted = fit(recipe("detection", steps=2), out=tmp_path / "boxes", sets=replace_train("detection", no_boxes))
+    assert all(bool(weight.isfinite().all()) for weight in fitted.network.state_dict().values())
+    ignored = replace_train("segmentation", lambda _index, image, mask: (image, torch.full_like(mask, 255)))
+    asked = recipe("segmentation", steps=2, decay=0)
+    fitted = fit(asked, out=tmp_path / "masks", sets=ignored)
+    begun = fit(replace(asked, rate=0.0), out=tmp_path / "begun", sets=ignored)
+    assert same(fitted.network, begun.network)
+
+
+def test_difficult_objects_are_not_learnt_from(tmp_path):
+    def marked(_index, image, truth):
+        extra = {"boxes": torch.tensor([[0.0, 0, 32, 32]]), "labels": torch.tensor([1])}
+        target = {name: torch.cat((truth[name], extra[name])) for name in extra}
+        difficult = torch.arange(len(target["labels"])) == len(target["labels"]) - 1
+        return image, {**target, "difficult": difficult}
+
+    asked = recipe("detection", steps=2)
+    found = [
+        fit(asked, out=tmp_path / name, sets=replace_train("detection", change)).network
+        for name, change in (("marked", marked), ("plain", lambda _index, image, truth: (image, truth)))
+    ]
+    assert same(*found)
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "error", "message"),
+    [
+        ("segmentation", {"model": "small_networks:plain_classifier"}, ShapeError, "expected scores"),
+        ("classification", {"model": "small_networks:segmenter"}, ShapeError, "expected scores"),
+        ("classification", {"model": ""}, InputError, "name a model for classification"),
+        ("classification", {"freeze_norms": True, "model": "small_networks:plain_classifier"}, InputError, "no batch"),
+        ("classification", {"class_weights": (1.0, 2.0)}, InputError, "has 2 factors, the data has 3 classes"),
+        ("segmentation", {"scales": (24, 40)}, InputError, "the images of one batch are of 24 x 24 and 40 x 40"),
+        ("detection", {"hard": "ohem"}, InputError, "hard=ohem is for detectors of perimetry"),
+        ("detection", {"model": "small_networks:given_detector"}, InputError, "name their file as `proposals`"),
+        ("detection", {"backbone": "timm:resnet18"}, InputError, "has no backbone or output stride to choose"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, task, keys, error, message):
+    with pytest.raises(error, match=message):
+        fit(recipe(task, **keys), out=tmp_path / "run", sets=sets(task))
