@@ -21,6 +21,7 @@ COMMANDS = {
     "map": "what one unit really sees, by gradient or by occlusion",
     "score": "how well predictions fit the truth: masks, boundaries, boxes, labels",
     "data": "what a set of labelled images holds, and what is wrong with it",
+    "train": "train a network on them, by a recipe; stop it and go on",
     "models": "list the models that can be named",
     "doctor": "say what is installed and what is missing",
 }
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        say("interrupted")
+    except KeyboardInterrupt as stop:
+        say(str(stop) or "interrupted")
         return 130
     except BrokenPipeError:
         _close_stdout()
