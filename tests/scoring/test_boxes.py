@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import perimetry
-from perimetry import FileError, InputError
+from perimetry import FileError, InputError, UnknownNameError
 from perimetry.metrics import BoxPrediction, BoxTruth, coco_scores, match_boxes, voc_scores
 from perimetry.metrics.voc import NOTHING
 from perimetry.scoring.pairing import UnmatchedError
@@ -254,6 +254,27 @@ def test_an_empty_difficult_means_no(data):
     assert seen.images[0].photo.name == "2011_000003.jpg"
     picture = seen.images[0].picture()
     assert (picture.height, picture.width, picture.truth.difficult.any()) == (338, 500, False)
+
+
+def test_continuous_boxes_are_brought_to_vocs_pixels(data, tmp_path):
+    folder = data / "voc_sample3"
+    told = [
+        {"image_id": name, "category_id": label, "score": 1.0, "bbox": [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]}
+        for name, each in written_as_truth(folder).items()
+        for (x1, y1, x2, y2), label in zip(each.boxes_xyxy.tolist(), each.labels, strict=True)
+    ]
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps(told))
+    # At an overlap of 1 only the very pixels count.
+    assert perimetry.score_boxes(folder, file, coordinates="coco", iou=1.0).total["missed"] == 0
+    assert perimetry.score_boxes(folder, file, iou=1.0).total["missed"] > 0
+
+
+def test_coordinates_are_of_files():
+    with pytest.raises(UnknownNameError, match="unknown coordinates 'cocoo'; did you mean 'coco'"):
+        perimetry.score_boxes(TRUTH, {}, coordinates="cocoo")
+    with pytest.raises(InputError, match="coordinates are of files"):
+        perimetry.score_boxes(TRUTH, {}, coordinates="coco")
 
 
 def written_as_truth(folder):

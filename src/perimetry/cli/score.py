@@ -34,7 +34,7 @@ kinds:
 # Options that are arguments under the same name.
 _AS_GIVEN = (
     *("bootstrap", "photos", "ignore", "foreground", "threshold", "radius", "borders", "tolerance", "parts"),
-    *("metrics", "iou", "min_score", "positive", "ks", "workers"),
+    *("metrics", "iou", "min_score", "coordinates", "positive", "ks", "workers"),
 )
 _FILES = """\
 T and P are a folder of PNG, TIFF or NPY files, or one such file; stacks are scored slice by slice.
@@ -47,8 +47,9 @@ Truth: foreground is what is above 0 (the inside of cells). Predictions: one bit
 (v / 65535) or probabilities; foreground is what is above the threshold.""",
     "boxes": """\
 T is a PASCAL VOC folder (Annotations/*.xml) or COCO's annotations in JSON. P is a JSON list of
-{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in the coordinates of the truth; for VOC the
-ids are file names, and class names or, with --classes, indices.""",
+{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in the coordinates of the truth unless
+--coordinates says otherwise; ids may be names; for VOC they are file names, and class names or, with --classes,
+indices.""",
     "labels": """\
 T is a CSV with the columns name,label (several labels: a;b, or a column of 0 and 1 for each class).
 P has the same, or name and score_CLASS for each class, or, of two classes, name,label,score.""",
@@ -118,6 +119,11 @@ def _boxes(options: Options) -> None:
     add("--iou", type=number, metavar="X", help="overlap from which on a detection is true (default: 0.5)")
     add("--min-score", type=number, metavar="X", help="for precision, recall, F1 (default: where F1 is largest)")
     add("--classes", metavar="C", help="class names in order (a,b,c or a file with one a line), for VOC")
+    add(
+        "--coordinates",
+        choices=("truth", "coco"),
+        help="of P: those of the truth, or coco: continuous from 0, as `perimetry predict` writes (default: truth)",
+    )
 
 
 def _labels(options: Options) -> None:

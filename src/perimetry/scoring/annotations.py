@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from perimetry.errors import FileError, InputError
 from perimetry.metrics import BoxPrediction, BoxTruth
@@ -15,6 +15,7 @@ from perimetry.metrics.boxes import Label
 from perimetry.scoring.xml_tree import read_xml
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+Coordinates = Literal["truth", "coco"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +33,24 @@ class TrueImage:
 class BoxSet:
     """The truth of a set: images by name, and how results call images and classes.
 
-    image_names: by the id that results give; classes: by the id that results give.
+    image_names: by the id that results give; classes: by the id that results give. inclusive: whether corners are
+    pixels counted from 1 that are inside, as VOC's, and not places on a continuous scale from 0.
     """
 
     images: Mapping[str, TrueImage]
     image_names: Mapping[Any, str]
     classes: Mapping[Any, Label]
+    inclusive: bool = False
+
+
+def inclusive_corners(box: Sequence[float]) -> list[float]:
+    """Continuous corners from 0 as VOC counts them: the pixels from 1 that are inside, at least one.
+
+    >>> inclusive_corners([0.0, 0.0, 10.0, 20.0]), inclusive_corners([3.0, 3.0, 3.5, 9.0])
+    ([1.0, 1.0, 10.0, 20.0], [4.0, 4.0, 4.0, 9.0])
+    """
+    x1, y1, x2, y2 = box
+    return [x1 + 1, y1 + 1, max(x2, x1 + 1), max(y2, y1 + 1)]
 
 
 def read_voc(folder: Path, classes: Sequence[str] | None) -> BoxSet:
@@ -57,7 +70,7 @@ def read_voc(folder: Path, classes: Sequence[str] | None) -> BoxSet:
         raise InputError(f"the truth holds the class {unknown[0]!r}, which is none of {', '.join(classes)}")
     names: dict[Any, Label] = {label: label for label in classes or found}
     # COCO's results call classes by number: the place in the list of classes, from 0.
-    return BoxSet(images, {stem: stem for stem in images}, names | dict(enumerate(classes or ())))
+    return BoxSet(images, {stem: stem for stem in images}, names | dict(enumerate(classes or ())), inclusive=True)
 
 
 def _voc_image(file: Path, photo: Path | None) -> TrueImage:
@@ -111,13 +124,16 @@ def read_coco(file: Path) -> BoxSet:
         )
         for record in listed
     }
-    return BoxSet(images, names, classes)
+    # Results may call images and classes by name too, where no id is the same.
+    called = names | {name: name for name in names.values() if name not in names}
+    return BoxSet(images, called, classes | {name: name for name in classes.values() if name not in classes})
 
 
-def read_detections(file: Path, truth: BoxSet) -> dict[str, BoxPrediction]:
+def read_detections(file: Path, truth: BoxSet, coordinates: Coordinates = "truth") -> dict[str, BoxPrediction]:
     """A list of detections as COCO's results: `image_id`, `category_id`, `bbox` (x y width height) and `score` each.
 
-    Ids are those of the truth; of VOC the image's name, with or without ending, and the class's name or index.
+    Ids are those of the truth, or names: of an image with or without ending, of VOC's class its name or index.
+    coordinates: "truth" where boxes are in the coordinates of the truth, "coco" where they are continuous from 0.
     Raises `InputError` for boxes of negative size and scores that are no numbers, and for classes that are unknown;
     images that are unknown are kept under their own id, to be told with what does not match.
     """
@@ -136,7 +152,8 @@ def read_detections(file: Path, truth: BoxSet) -> dict[str, BoxPrediction]:
         if name is None and isinstance(image, str):
             name = truth.image_names.get(Path(image).stem)
         boxes, scores, labels = parts.setdefault(str(image) if name is None else name, ([], [], []))
-        boxes.append(_corners(each["bbox"], where))
+        box = _corners(each["bbox"], where)
+        boxes.append(inclusive_corners(box) if coordinates == "coco" and truth.inclusive else box)
         scores.append(_number(each["score"], f"{where}: score"))
         category = each["category_id"]
         if isinstance(category, int) and not any(isinstance(key, int) for key in truth.classes):

@@ -27,10 +27,10 @@ from perimetry.metrics import (
 from perimetry.metrics.averages import mean_of
 from perimetry.metrics.boxes import Label
 from perimetry.metrics.voc import NOTHING
-from perimetry.scoring.annotations import BoxSet, TrueImage, read_coco, read_detections, read_voc
+from perimetry.scoring.annotations import BoxSet, Coordinates, TrueImage, read_coco, read_detections, read_voc
 from perimetry.scoring.box_images import BoxImage, counts, decisions
 from perimetry.scoring.intervals import draws_of, intervals_of
-from perimetry.scoring.pairing import Progress, common_names, photos_by_name
+from perimetry.scoring.pairing import Photos, Progress, common_names, photos_by_name
 from perimetry.scoring.results import ScoreCurve, Scored, Value
 
 Metric = Literal["voc07", "voc10", "coco", "recall"]
@@ -45,9 +45,10 @@ def score_boxes(
     iou: float = 0.5,
     min_score: float | None = None,
     classes: Sequence[str] | None = None,
+    coordinates: Coordinates = "truth",
     only_common: bool = False,
     names: Iterable[str] | None = None,
-    photos: str | Path | None = None,
+    photos: Photos = None,
     bootstrap: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -57,8 +58,9 @@ def score_boxes(
     metrics: by default VOC's of 2007 and of 2010, for COCO's truth COCO's; "recall" is of class-agnostic proposals.
     iou: from which overlap on a detection is true, for all but COCO. min_score: single images, precision, recall
     and F1 are told of detections from this score on; by default the score of the largest F1. classes: names in their
-    order, for VOC folders whose detections are numbered. The rest as of `score_masks`.
-    An image without detections is no error. Coordinates of detections are those of the truth.
+    order, for VOC folders whose detections are numbered. coordinates: of the file of detections, "truth" for the same
+    as the truth's, or "coco" for continuous ones from 0 (see `read_detections`). The rest as of `score_masks`.
+    An image without detections is no error.
 
     >>> truth = {"a": BoxTruth([[0, 0, 9, 9], [20, 20, 29, 29]], ["cat", "cat"])}
     >>> seen = score_boxes(truth, {"a": BoxPrediction([[0, 0, 9, 8]], [0.9], ["cat"])})
@@ -70,7 +72,14 @@ def score_boxes(
     for metric in chosen:
         if metric not in METRICS:
             raise UnknownNameError("metric", metric, known=METRICS, advice="one or more of " + ", ".join(METRICS))
-    told = predicted if isinstance(predicted, Mapping) else read_detections(Path(predicted), whole)
+    if coordinates not in get_args(Coordinates):
+        raise UnknownNameError("coordinates", coordinates, known=get_args(Coordinates), advice='"truth" or "coco"')
+    if isinstance(predicted, Mapping):
+        if coordinates != "truth":
+            raise InputError("coordinates are of files; give boxes by name in the coordinates of the truth")
+        told: Mapping[str, BoxPrediction] = predicted
+    else:
+        told = read_detections(Path(predicted), whole, coordinates)
     kept, notes = common_names(whole.images, told, names=names, only_common=only_common, complete=False)
     if empty := sum(name not in told for name in kept):
         notes += (f"{empty} of {len(kept)} images have no detection",)

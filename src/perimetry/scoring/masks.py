@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from perimetry.metrics import ConfusionMatrix, MaskScores, Score, Unavailable, c
 from perimetry.metrics.decisions import ratio
 from perimetry.scoring.intervals import draws_of, intervals_of
 from perimetry.scoring.pages import Array
-from perimetry.scoring.pairing import Given, Progress, Slice, paired
+from perimetry.scoring.pairing import Given, Photos, Progress, Slice, paired
 from perimetry.scoring.pictures import MaskPicture
 from perimetry.scoring.results import ImageScore, Scored, Value
 from perimetry.scoring.running import each
@@ -34,18 +33,18 @@ def score_masks(
     foreground: bool = False,
     only_common: bool = False,
     names: Iterable[str] | None = None,
-    photos: str | Path | None = None,
+    photos: Photos = None,
     bootstrap: int | None = None,
     seed: int = 0,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Scored:
-    """Score masks of labels against the truth: folders or files (PNG, TIFF, NPY), matched by name, or arrays by name.
+    """Score masks of labels against the truth: folders or files (PNG, TIFF, NPY), or arrays and files by name.
 
     classes: their names from label 0 on, or how many; by default as many as the truth has. ignore: the label of the
     truth that stands for no class. foreground: every label above zero is one class. only_common: leave out what does
-    not fit, with a note; names: score these images only; photos: a folder, for
-    pictures; bootstrap: draws for intervals.
+    not fit, with a note; names: score these images only; photos: a folder, or files by name, for pictures; bootstrap:
+    draws for intervals.
     Raises `UnmatchedError` (an `InputError`) before anything is computed, `FileError` for a file that is damaged.
 
     >>> seen = score_masks({"a": [[0, 1], [1, 255]]}, {"a": [[0, 1], [0, 0]]}, ignore=255)

@@ -11,8 +11,9 @@ from perimetry.errors import FileError, InputError
 from perimetry.scoring.pages import SUFFIXES, Array, Pages, open_pages, pages_of_array
 
 Progress = Callable[[int, int], None]
-# A folder, a file, or arrays by name.
+# A folder, a file, or arrays or files by name.
 Given = str | Path | Mapping[str, Any]
+Photos = str | Path | Mapping[str, Path] | None
 LISTED = 20
 
 
@@ -63,7 +64,7 @@ def paired(
     only_common: bool = False,
     names: Iterable[str] | None = None,
     masks: Given | None = None,
-    photos: str | Path | None = None,
+    photos: Photos = None,
 ) -> tuple[list[Slice], tuple[str, ...]]:
     """The images of both, one by one in the order of their names, and notes on what was left out.
 
@@ -128,11 +129,14 @@ def common_names(
 
 
 def opened(given: Given, what: str) -> dict[str, Pages]:
-    """The images of a folder, a file, or arrays by name."""
+    """The images of a folder, a file, or arrays and files by name."""
     if isinstance(given, Mapping):
         if not given:
             raise InputError(f"the {what} are empty; give one image or more")
-        return {str(name): pages_of_array(array, f"{what}[{name!r}]") for name, array in given.items()}
+        return {
+            str(name): open_pages(each) if isinstance(each, Path) else pages_of_array(each, f"{what}[{name!r}]")
+            for name, each in given.items()
+        }
     path = Path(given)
     if not path.is_dir():
         return {path.stem: open_pages(path)}
@@ -150,12 +154,12 @@ def opened(given: Given, what: str) -> dict[str, Pages]:
     return {name: open_pages(file) for name, file in by_name.items()}
 
 
-def photos_by_name(folder: str | Path | None) -> dict[str, Path]:
-    """The photos in a folder by name."""
+def photos_by_name(folder: Photos) -> dict[str, Path]:
+    """The photos in a folder by name; those that are given by name as they are."""
     from perimetry.images import photos_in
 
-    if folder is None:
-        return {}
+    if folder is None or isinstance(folder, Mapping):
+        return dict(folder or {})
     if not Path(folder).is_dir():
         raise FileError(f"no such folder of photos: {folder}")
     return {file.stem: file for file in photos_in(folder)}
