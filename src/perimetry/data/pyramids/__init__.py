@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perimetry.data.pyramids.costs import Cost, run_measured
+from perimetry.data.pyramids.detector_sizes import own_size, taken_as_given
 from perimetry.data.pyramids.merging import merge_boxes
 from perimetry.data.pyramids.predicting import (
     PyramidBoxes,
@@ -22,7 +23,9 @@ __all__ = [
     "classify_pyramid",
     "detect_pyramid",
     "merge_boxes",
+    "own_size",
     "predict_pyramid",
     "run_measured",
     "segment_pyramid",
+    "taken_as_given",
 ]

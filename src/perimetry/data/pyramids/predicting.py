@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perimetry.data.pyramids.costs import Cost, run_measured
+from perimetry.data.pyramids.detector_sizes import taken_as_given
 from perimetry.data.pyramids.merging import Merge, merge_boxes
 from perimetry.data.pyramids.scales import Scales
-from perimetry.errors import InputError, ShapeError, TrainingModeError, UnknownNameError
+from perimetry.errors import ShapeError, TrainingModeError, UnknownNameError
 
 Flip = Literal["none", "horizontal"]
 Task = Literal["classification", "segmentation", "detection"]
@@ -89,14 +89,14 @@ def detect_pyramid(
     """The boxes of all views in the image's own pixels, merged by `merge_boxes`; those of a single view as they are.
 
     As `classify_pyramid`, but the model takes [(3, h, w)] and gives [{"boxes", "labels", "scores"}] with boxes xyxy in
-    pixels of what it was given, as torchvision's detectors. Those resize what they are given, which would undo every
-    scale: it is set aside during the run, so that `scales` alone decides. Raises `InputError` for a detector of one
-    fixed size (SSD).
+    pixels of what it was given, as detectors of torchvision and of perimetry. Those resize what they are given, which
+    would undo every scale: it is set aside during the run, so that `scales` alone decides. Raises `InputError` for a
+    detector of one fixed size (SSD).
     """
     height, width = image.shape[-2:]
     found, costs = [], []
     for view, flipped in _views(model, image, scales, flip):
-        with _taken_as_given(model, view):
+        with taken_as_given(model, view):
             (told,), cost = _run(model, [view], view, flipped)
         boxes = told["boxes"] * told["boxes"].new_tensor([width / view.shape[2], height / view.shape[1]] * 2)
         if flipped:
@@ -140,23 +140,6 @@ def _views(model: nn.Module, image: Tensor, scales: Scales, flip: Flip) -> list[
         if flip == "horizontal":
             views.append((view.flip(-1), True))
     return views
-
-
-@contextmanager
-def _taken_as_given(model: nn.Module, view: Tensor) -> Iterator[None]:
-    """Let a detector of torchvision, which resizes images to its own sides, take this one as it is."""
-    resizing: Any = getattr(model, "transform", None)
-    if not hasattr(resizing, "min_size"):
-        yield
-        return
-    if getattr(resizing, "fixed_size", None) is not None:
-        raise InputError(f"this detector takes images of {resizing.fixed_size} alone; it has no pyramid")
-    before = resizing.min_size, resizing.max_size
-    try:
-        resizing.min_size, resizing.max_size = (min(view.shape[1:]),), max(view.shape[1:])
-        yield
-    finally:
-        resizing.min_size, resizing.max_size = before
 
 
 def _run(model: nn.Module, given: Any, view: Tensor, flipped: bool) -> tuple[Any, Cost]:
