@@ -1,4 +1,4 @@
-"""Naming models: `torchvision:resnet50`, `timm:convnext_tiny`, `package.module:function`, or a file.
+"""Naming models: `torchvision:resnet50`, `timm:convnext_tiny`, `package.module:function`, a file, or a run.
 
 names.py decides who answers a name; one from_*.py per source builds it; weights.py fits checkpoints to it.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from perimetry.errors import InputError, UnknownNameError, WeightsError
-from perimetry.models import default, from_file, from_function, from_perimetry, from_timm, from_torchvision
+from perimetry.models import default, from_file, from_function, from_perimetry, from_run, from_timm, from_torchvision
 from perimetry.models.loaded import LoadedModel
 from perimetry.models.weights import fit_weights, read_checkpoint
 
@@ -22,7 +22,8 @@ def load_model(name: str | None = None, *, weights: str | Path | None = None, se
     """The model of that name, in eval mode, with what is needed to prepare a photo for it.
 
     name: "torchvision:resnet50", "timm:convnext_tiny", "perimetry:parsenet", "package.module:function", or a file
-    (`.pt2`, TorchScript); a bare name is looked up in that order; None is the default model, with its packaged weights.
+    (`.pt2`, TorchScript), or the directory of a run, which has its own weights; a bare name is looked up in that order;
+    None is the default model, with its packaged weights.
     weights: "none" for random ones, the same for the same `seed` (so it is for a name unless told otherwise);
     "default" for the source's pretrained ones, which may be downloaded; or a file of tensors (safetensors or PyTorch).
     Raises `UnknownNameError` with suggestions, `WeightsError`, `FileError`, `InputError`.
@@ -39,7 +40,7 @@ def load_model(name: str | None = None, *, weights: str | Path | None = None, se
         raise InputError(f"a model's name has at most {_LONGEST_NAME} characters, got {len(name)}")
     # Only the CPU's generator draws here, so only its state is kept; torch.manual_seed would reach further.
     with torch.random.fork_rng(devices=[]):
-        build = _builder(name, pretrained=choice == "default")
+        build = _builder(name, pretrained=choice == "default", weighted=weights is not None)
         torch.default_generator.manual_seed(seed)
         loaded = replace(build(), name=name)
     if choice in ("none", "default"):
@@ -81,7 +82,7 @@ def _full_names() -> list[str]:
     ]
 
 
-def _builder(name: str, *, pretrained: bool) -> Callable[[], LoadedModel]:
+def _builder(name: str, *, pretrained: bool, weighted: bool) -> Callable[[], LoadedModel]:
     """Who builds that name. The order here is the order in which a bare name is looked up."""
     source, _, rest = name.partition(":") if ":" in name else ("", "", name)
     if source in ("", "torchvision") and rest in from_torchvision.names():
@@ -96,6 +97,10 @@ def _builder(name: str, *, pretrained: bool) -> Callable[[], LoadedModel]:
         return lambda: from_perimetry.build(rest)
     if source in ("torchvision", "timm", "perimetry"):
         raise _unknown(name)
+    if from_run.looks_like(name):
+        if weighted:
+            raise InputError(f"{name} is a run, which has weights of its own; leave --weights (weights=) out")
+        return lambda: from_run.build(name)
     if pretrained and (from_function.looks_like(name) or from_file.looks_like(name)):
         raise InputError(f"{name} has no pretrained weights to fetch; name a file of weights, or leave them out")
     if from_function.looks_like(name):

@@ -59,6 +59,12 @@ class RunDirectory:
         write_whole(file, json.dumps(content, indent=1).encode())
         return False
 
+    def versions(self) -> dict[str, str]:
+        """The versions with which the run began: perimetry, torch, python."""
+        self.read()
+        content = json.loads((self.path / "recipe.json").read_bytes())
+        return {str(name): str(version) for name, version in dict(content.get("versions", {})).items()}
+
     def read(self) -> tuple[Recipe, dict[str, Any]]:
         """The recipe and the facts of a run; raises `FileError` where this is none."""
         file = self.path / "recipe.json"
@@ -130,6 +136,10 @@ class Metrics:
         writer.writerow(self.COLUMNS)
         writer.writerows(self._rows)
         write_whole(self._path, text.getvalue().encode())
+
+    def names(self) -> list[tuple[str, str]]:
+        """(split, name) of every number that there is, in the order in which they came."""
+        return list(dict.fromkeys((row[2], row[3]) for row in self._rows))
 
     def of(self, split: str, name: str) -> list[tuple[int, float]]:
         """(step, value) of one number, in order."""
