@@ -1,0 +1,187 @@
+"""Scores of a run: those of training's own evaluation, and those of `perimetry score` on what `predict` wrote."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from perimetry.cli.main import main
+from perimetry.data import open_dataset
+from perimetry.errors import FileError, InputError, UnknownNameError
+from perimetry.prediction import evaluate, predict
+from perimetry.training.evaluation import evaluate_network
+from perimetry.training.run import load_run
+from perimetry.training.samples import FileSamples
+from perimetry.training.sets import task_of
+from prediction.made_runs import BUILDERS, make_run, make_scenes
+
+
+@pytest.fixture(params=BUILDERS)
+def scenes_run(request, tmp_path):
+    return run_and_data(tmp_path, request.param)
+
+
+def run_and_data(tmp_path, task):
+    data = make_scenes(tmp_path / "data", task)
+    dataset = open_dataset(data, task=task)
+    return load_run(make_run(tmp_path / "run", task, data, dataset.classes)), dataset
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_the_scores_are_those_of_training(tmp_path, task):
+    run, dataset = run_and_data(tmp_path, task)
+    samples = FileSamples(dataset.part("test"))
+    task = task_of(run.recipe, run.classes)
+    expected = evaluate_network(run.network, samples, task=task, transform=run.transform)
+    found = evaluate(run).scored.total
+    name = {"segmentation": "miou", "classification": "top1"}[run.recipe.task]
+    assert found[name] == pytest.approx(expected[name], abs=1e-12)
+
+
+def same(one, other):
+    """Equal to the last digit, None and NaN included."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
+
+
+def score_command(tmp_path, kind, *words):
+    assert main(["score", kind, *map(str, words), "--json", str(tmp_path / "scored.json")]) == 0
+    return json.loads((tmp_path / "scored.json").read_text())
+
+
+def check_round_trip(run, dataset, tmp_path, *, images=None, flip="none"):
+    """Predict, score the files by the command, and compare every number with those of `evaluate`."""
+    root = dataset.samples[0].image.parents[0 if images is not None else 1]
+    task, out = run.recipe.task, tmp_path / "predicted"
+    names = [sample.name for sample in dataset.part("test").samples]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    found = evaluate(run, split="test", flip=flip).to_dict()
+    if task == "classification":
+        root = tmp_path / "data"
+        predict(run, root, out=out, flip=flip)
+        truth = tmp_path / "truth.csv"
+        with truth.open("w", newline="") as file:
+            rows = [(sample.name, run.classes[sample.label]) for sample in dataset.samples]
+            csv.writer(file).writerows([("name", "label"), *rows])
+        words = ("--truth", truth, "--pred", out / "scores.csv", "--classes", ",".join(run.classes))
+        scored = score_command(tmp_path, "labels", *words, "--names", tmp_path / "names.txt")
+    elif task == "segmentation":
+        predict(run, root / "JPEGImages", out=out, flip=flip, pictures=False)
+        words = ("--truth", root / "SegmentationClass", "--pred", out / "masks", "--ignore", 255)
+        words += ("--classes", ",".join(run.classes), "--names", tmp_path / "names.txt")
+        scored = score_command(tmp_path, "masks", *words)
+    else:
+        predict(run, root / "JPEGImages", out=out, flip=flip, pictures=False)
+        words = ("--truth", root, "--pred", out / "boxes.json", "--coordinates", "coco")
+        words += ("--classes", ",".join(run.classes), "--names", tmp_path / "names.txt")
+        scored = score_command(tmp_path, "boxes", *words)
+    assert same(scored["total"], found["total"])
+    assert sorted(scored["images"], key=lambda each: each["name"]) == sorted(
+        found["images"], key=lambda each: each["name"]
+    )
+    assert len(scored["images"]) == len(names)
+    return found
+
+
+@pytest.mark.parametrize("flip", ["none", "horizontal"])
+def test_scores_of_predictions_are_those_of_evaluate(scenes_run, tmp_path, flip, capsys):
+    check_round_trip(*scenes_run, tmp_path, flip=flip)
+
+
+@pytest.mark.parametrize(("name", "task"), [("camvid_half", "segmentation"), ("bccd320", "detection")])
+def test_scores_of_predictions_are_those_of_evaluate_on_real_data(data, tmp_path, name, task, capsys):
+    small = tmp_path / "data"
+    link_some(data / name, small, task, count=6)
+    dataset = open_dataset(small, task=task)
+    run = load_run(make_run(tmp_path / "run", task, small, dataset.classes, seed=3))
+    found = check_round_trip(run, dataset, tmp_path)
+    assert found["total"]["miou" if task == "segmentation" else "voc_map"] is not None
+
+
+def link_some(source, target, task, *, count):
+    """The first images of the split test, as a data set of its own."""
+    truth, suffix = {"segmentation": ("SegmentationClass", ".png"), "detection": ("Annotations", ".xml")}[task]
+    dataset = open_dataset(source, task=task).part("test")
+    lists = target / "ImageSets" / {"segmentation": "Segmentation", "detection": "Main"}[task]
+    for folder in (target / "JPEGImages", target / truth, lists):
+        folder.mkdir(parents=True)
+    for sample in dataset.samples[:count]:
+        (target / "JPEGImages" / sample.image.name).symlink_to(sample.image)
+        (target / truth / f"{sample.name}{suffix}").symlink_to(source / truth / f"{sample.name}{suffix}")
+    (lists / "test.txt").write_text("\n".join(sample.name for sample in dataset.samples[:count]))
+    names = dataset.classes
+    (target / "class_names.txt").write_text("\n".join(names))
+
+
+def test_coco_annotations_are_scored_as_coco(tmp_path, capsys):
+    pytest.importorskip("faster_coco_eval")
+    dataset = open_dataset(make_scenes(tmp_path / "data", "detection"), task="detection")
+    images, objects = [], []
+    for at, sample in enumerate(dataset.samples):
+        images.append({"id": at, "file_name": sample.image.name, "height": 32, "width": 32})
+        for (x1, y1, x2, y2), label in zip(sample.objects.boxes_xyxy, sample.objects.labels, strict=True):
+            objects.append(
+                {"id": len(objects), "image_id": at, "category_id": label * 10, "bbox": [x1, y1, x2 - x1, y2 - y1],
+                 "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            )  # fmt: skip
+    categories = [{"id": 10 * at, "name": name} for at, name in enumerate(dataset.classes, start=1)]
+    coco = tmp_path / "data/JPEGImages/truth.json"
+    coco.write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
+    run = load_run(make_run(tmp_path / "run", "detection", coco, dataset.classes))
+    found = evaluate(run, coco).to_dict()
+    for ids in (None, coco):
+        predict(run, tmp_path / "data/JPEGImages", out=tmp_path / "out", ids=ids)
+        assert ('"image_id": 0,' in (tmp_path / "out/boxes.json").read_text()) == (ids is not None)
+        words = ("--truth", coco, "--pred", tmp_path / "out/boxes.json")
+        assert same(score_command(tmp_path, "boxes", *words)["total"], found["total"])
+    assert found["total"]["coco_ap"] is not None and found["split"] is None
+
+
+def test_each_scale_is_scored_and_its_cost_told(scenes_run):
+    run, _ = scenes_run
+    both = evaluate(run, scales=(1.0, 0.5), flip="horizontal")
+    assert [choice.scales for choice in both.choices] == [(1.0,), (0.5,), (1.0, 0.5)]
+    single = evaluate(run, scales=(0.5,), flip="horizontal")
+    assert same(both.choices[1].scored.to_dict(), single.scored.to_dict())
+    assert both.choices[2].seconds == pytest.approx(both.choices[0].seconds + both.choices[1].seconds)
+    assert both.choices[2].peak_bytes == max(choice.peak_bytes for choice in both.choices[:2])
+    assert len(both.to_dict()["choices"]) == 3 and "×1 ×0.5, mirrored too" in both.to_text()
+
+
+def test_splits_and_other_data(tmp_path):
+    data = make_scenes(tmp_path / "data", "segmentation", train=10, test=2)
+    classes = open_dataset(data, task="segmentation").classes
+    run = load_run(make_run(tmp_path / "run", "segmentation", data, classes))
+    found = [evaluate(run, split=split) for split in (None, "train", "val")]
+    # Training set a tenth of "train" aside, and evaluated on that as "val".
+    assert [(each.split, len(each.scored.images)) for each in found] == [("test", 2), ("train", 9), ("val", 1)]
+    assert len(evaluate(run, data, split="train").scored.images) == 10
+    with pytest.raises(UnknownNameError, match="unknown split 'tset'; did you mean 'test'"):
+        evaluate(run, split="tset")
+    boxes = make_scenes(tmp_path / "boxes", "detection")
+    with pytest.raises(InputError, match="it looks like data for detection"):
+        evaluate(run, boxes)
+    with pytest.raises(FileError, match="no such folder"):
+        evaluate(run, tmp_path / "nowhere")
+    (data / "class_names.txt").write_text("_background_\nx\ny\nz\n")
+    with pytest.raises(InputError, match="has the classes _background_, x, y, z, and the run was trained on"):
+        evaluate(run)
+
+
+def test_data_without_splits_is_parted_as_in_training(tmp_path):
+    from perimetry.training.sets import open_sets
+
+    data = make_scenes(tmp_path / "data", "segmentation", train=10, test=1)
+    for file in (data / "ImageSets/Segmentation").iterdir():
+        file.unlink()
+    classes = open_dataset(data, task="segmentation").classes
+    run = load_run(make_run(tmp_path / "run", "segmentation", data, classes))
+    apart = {sample.name for sample in open_sets(run.recipe).val.files.samples}
+    found = evaluate(run)
+    assert {image.name for image in found.scored.images} == apart and found.split == "val"
+    whole = evaluate(run, data)
+    assert len(whole.scored.images) == 11 and whole.split is None
+    with pytest.raises(InputError, match="has no splits; leave --split out"):
+        evaluate(run, data, split="test")
