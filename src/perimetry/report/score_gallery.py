@@ -195,8 +195,10 @@ def _boxes(picture: BoxPicture, path: Path | None, common: dict[str, Any]) -> Sh
     told, truth, matching = picture.predicted, picture.truth, picture.matching
     every = np.concatenate((told.boxes_xyxy, truth.boxes_xyxy))
     furthest = every.max(axis=0) if len(every) else np.zeros(4)
-    height = picture.height or max(1, int(furthest[3]) + 1)
-    width = picture.width or max(1, int(furthest[2]) + 1)
+    # Where the truth does not tell the size, the photo does.
+    known = read_photo(path) if path is not None and not (picture.height and picture.width) else None
+    size = known.shape[:2] if known is not None else (max(1, int(furthest[3]) + 1), max(1, int(furthest[2]) + 1))
+    height, width = picture.height or int(size[0]), picture.width or int(size[1])
     photo, remarks = _photo(path, height, width)
     boxes = []
     for index in range(len(truth)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perimetry.report.numbers import plain
@@ -16,6 +17,7 @@ from perimetry.report.score_views import abstract, classes_table, images_table, 
 from perimetry.report.score_words import name_of
 
 if TYPE_CHECKING:
+    from perimetry.report.score_plots import Plot
     from perimetry.scoring.results import Scored
 
 _TITLES = {"masks": "masks", "boundaries": "boundaries", "boxes": "boxes", "labels": "labels"}
@@ -47,41 +49,47 @@ def score_html(scored: Scored) -> str:
     >>> score_html(scored).startswith("<!doctype html>")
     True
     """
+    page: str = template("score.html.j2").render(
+        **score_context(scored), **page_parts(["report.css", "score.css"], ["theme.js", "score_plots.js", "score.js"])
+    )
+    return page
+
+
+def score_context(scored: Scored, *, more_plots: Sequence[Plot] = ()) -> dict[str, Any]:
+    """What the template of scores is given; `more_plots` are read by its script after those of the scores."""
     drawn = plots(scored)
     confusion = None if scored.confusion is None else confusion_view(scored.confusion, scored.classes)
     spread = distribution(scored)
     pictures = gallery(scored)
     drawn_at = {place: index for index, place in enumerate(spread["places"] if spread else range(len(scored.images)))}
     data: dict[str, Any] = {
-        "plots": [plot.data() for plot in drawn],
+        "plots": [plot.data() for plot in (*drawn, *more_plots)],
         "confusion": None if confusion is None else confusion.data(),
         "unit": {"labels": "rows"}.get(scored.kind, "pixels"),
         "distribution": {key: told for key, told in spread.items() if key != "places"} if spread else None,
         "pictures": {str(drawn_at[image.index]): place for place, image in enumerate(pictures.images)},
     }
     kinds = {box.kind for image in pictures.images for box in image.boxes}
-    page: str = template("score.html.j2").render(
-        kind=scored.kind,
-        title=_TITLES[scored.kind],
-        abstract=abstract(scored),
-        totals=totals(scored),
-        settings=settings(scored),
-        notes=[plain(note) for note in scored.notes],
-        per_class=classes_table(scored),
-        plots=drawn,
-        confusion=confusion,
-        most_classes=MOST_CLASSES,
-        distribution=spread,
-        gallery=pictures,
-        kinds=kinds_of_detections(scored),
-        boxes=[(kind, name) for kind, name in _BOXES if kind in kinds],
-        longest_side=LONGEST_SIDE,
-        headline=name_of(scored.headline),
-        ranked=bool(scored.worst_first()),
-        images=images_table(scored),
-        image_count=len(scored.images),
-        hex_color=hex_color,
-        data=json_for_script(data),
-        **page_parts(["report.css", "score.css"], ["theme.js", "score_plots.js", "score.js"]),
-    )
-    return page
+    return {
+        "kind": scored.kind,
+        "title": _TITLES[scored.kind],
+        "abstract": abstract(scored),
+        "totals": totals(scored),
+        "settings": settings(scored),
+        "notes": [plain(note) for note in scored.notes],
+        "per_class": classes_table(scored),
+        "plots": drawn,
+        "confusion": confusion,
+        "most_classes": MOST_CLASSES,
+        "distribution": spread,
+        "gallery": pictures,
+        "kinds": kinds_of_detections(scored),
+        "boxes": [(kind, name) for kind, name in _BOXES if kind in kinds],
+        "longest_side": LONGEST_SIDE,
+        "headline": name_of(scored.headline),
+        "ranked": bool(scored.worst_first()),
+        "images": images_table(scored),
+        "image_count": len(scored.images),
+        "hex_color": hex_color,
+        "data": json_for_script(data),
+    }

@@ -50,7 +50,7 @@ class Plot:
 
     diagonal: whether the line of chance is drawn; log: whether the y axis is logarithmic; at: what the third number of
     each point is called ("threshold"), empty where it is x itself; chosen: what the mark stands for; left_out: curves
-    that are not drawn, because there are too many.
+    that are not drawn, because there are too many; choice: what a line is chosen by.
     """
 
     key: str
@@ -65,6 +65,7 @@ class Plot:
     diagonal: bool = False
     log: bool = False
     left_out: int = 0
+    choice: str = "Class"
 
     @property
     def frame(self) -> dict[str, float]:

@@ -1,0 +1,57 @@
+"""A run in words and rows: what it is, its recipe, and what each choice of scales told and cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perimetry.report.numbers import megabytes, plain
+from perimetry.report.score_text import number, score_name
+
+if TYPE_CHECKING:
+    from perimetry.prediction.evaluating import Choice, Evaluated
+
+
+def abstract(evaluated: Evaluated) -> str:
+    """What was evaluated on what."""
+    run = evaluated.run
+    where = "all images" if evaluated.split is None else f"split {evaluated.split}"
+    data = Path(evaluated.data).name or evaluated.data
+    parts = [run.recipe.task, f"{run.checkpoint} checkpoint after step {run.step}", f"{data}, {where}"]
+    return plain(" · ".join(parts))
+
+
+def choice_name(choice: Choice) -> str:
+    """The scales, and the flip.
+
+    >>> from types import SimpleNamespace
+    >>> choice_name(SimpleNamespace(scales=(0.75, 1.0), flip="horizontal"))
+    '×0.75 ×1, mirrored too'
+    """
+    scales = " ".join(f"×{scale:g}" for scale in choice.scales)
+    return scales + (", mirrored too" if choice.flip == "horizontal" else "")
+
+
+def choice_rows(evaluated: Evaluated) -> tuple[list[str], list[list[str]]]:
+    """Headings and a row for each choice: its scales, its scores, seconds an image, the most memory."""
+    names = list(evaluated.choice.headlines())
+    rows = []
+    for choice in evaluated.choices:
+        found = choice.headlines()
+        seconds = f"{choice.seconds:.3g}"
+        memory = "–" if choice.peak_bytes is None else megabytes(choice.peak_bytes)
+        rows.append([choice_name(choice), *(number(found.get(name)) for name in names), seconds, memory])
+    return ["scales", *map(score_name, names), "s an image", "MB"], rows
+
+
+def recipe_rows(evaluated: Evaluated) -> list[tuple[str, str]]:
+    """Every key of the recipe and its value."""
+    return [(name, plain(_text(value))) for name, value in evaluated.run.recipe.to_dict().items()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "–"
