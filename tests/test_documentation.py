@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perimetry.cli import data, inspect, map, score, train  # noqa: A004 - the command is called that
+from perimetry.cli import data, evaluate, inspect, map, predict, score, train  # noqa: A004 - the command is called that
 from perimetry.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,14 @@ def test_commands_and_options_exist(page):
                 assert words[1] in COMMANDS, line
                 if words[1] == "score" and words[2:]:
                     score._options(words[2]).read(words[3:])
-                command_of = {"data": data, "inspect": inspect, "map": map, "train": train}.get(words[1])
+                command_of = {
+                    "data": data,
+                    "evaluate": evaluate,
+                    "inspect": inspect,
+                    "map": map,
+                    "predict": predict,
+                    "train": train,
+                }.get(words[1])
                 if command_of is not None and not any("[MODEL" in word for word in words):
                     command_of._options().read(words[2:])
 

@@ -18,8 +18,13 @@ def named_model(name: str | None, *, weights: str | None, size: tuple[int, int] 
     """
     from perimetry.models import load_model
 
+    working_directory_too()
+    model = load_model(name, weights=weights)
+    return model if size is None else replace(model, input_size=size, resize=None)
+
+
+def working_directory_too() -> None:
+    """Let `package.module:function` be found in the working directory, after what is installed."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    model = load_model(name, weights=weights)
-    return model if size is None else replace(model, input_size=size, resize=None)

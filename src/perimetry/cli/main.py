@@ -20,6 +20,8 @@ COMMANDS = {
     "inspect": "what every layer of a model sees, and what it costs",
     "map": "what one unit really sees, by gradient or by occlusion",
     "score": "how well predictions fit the truth: masks, boundaries, boxes, labels",
+    "evaluate": "how well a trained run does on labelled images",
+    "predict": "masks, boxes or labels of images, by a trained run",
     "data": "what a set of labelled images holds, and what is wrong with it",
     "train": "train a network on them, by a recipe; stop it and go on",
     "models": "list the models that can be named",
