@@ -109,9 +109,9 @@ def test_a_backbone_that_is_made_already_is_taken_as_it_is():
         (
             lambda: deeplab_largefov(window="4x4")(torch.empty(1, 3, 1, 9)),
             ShapeError,
-            "1 x 9 pixels; this network takes 2",
+            "this network takes has 2 x 2 pixels, got 1 x 9",
         ),
-        (lambda: deeplab_largefov()(torch.empty(1, 1, 9, 9)), ShapeError, r"expected an image batch \(N, 3, H, W\)"),
+        (lambda: deeplab_largefov()(torch.empty(1, 1, 9, 9)), ShapeError, r"images of 3 channels \(N, 3, H, W\)"),
     ],
 )
 def test_what_cannot_be_is_told(call, error, message):

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perimetry.errors import InputError, ShapeError, UnknownNameError
+from perimetry.errors import InputError, UnknownNameError
 from perimetry.networks.backbones import Backbone, backbone
+from perimetry.networks.classifier import check_images
 
 
 class Segmenter(nn.Module):
@@ -31,12 +32,7 @@ class Segmenter(nn.Module):
 
     def maps(self, images: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         """The outputs of the layers wanted, by name."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ShapeError(f"expected an image batch (N, 3, H, W), got {tuple(images.shape)}")
-        if min(images.shape[2:]) < self.smallest:
-            raise ShapeError(
-                f"the image is {images.shape[2]} x {images.shape[3]} pixels; this network takes {self.smallest} or more"
-            )
+        check_images(images, smallest=self.smallest)
         if not self._chain:
             found: dict[str, Tensor] = self.backbone(images)
             return {name: found[name] for name in wanted}
@@ -88,15 +84,15 @@ def zoom(scores: Tensor, *, stride: int, start: int, height: int, width: int) ->
     rows, columns = ((cells - 1) * stride + 1 for cells in scores.shape[2:])
     if stride > 1:
         scores = functional.interpolate(scores, size=(rows, columns), mode="bilinear", align_corners=True)
-    below, right = max(height - start - rows, 0), max(width - start - columns, 0)
-    if start or below or right:
-        scores = functional.pad(scores, (start, right, start, below), mode="replicate")
-    return scores[..., :height, :width]
+    # Where this padding is below 0 it crops.
+    return functional.pad(scores, (start, width - start - columns, start, height - start - rows), mode="replicate")
 
 
 def crop(scores: Tensor, offset: int, *, height: int, width: int) -> Tensor:
     """The part (N, C, height, width) that begins at the same offset in rows and columns."""
-    return scores[..., offset : offset + height, offset : offset + width]
+    # A slice from 0 is the whole map for some sizes and not for others, and torch.export holds on to the one it saw.
+    below, right = height + offset - scores.shape[2], width + offset - scores.shape[3]
+    return functional.pad(scores, (-offset, right, -offset, below))
 
 
 def copy_weights(network: nn.Module, tensors: Mapping[str, Tensor], *, only: str = "*") -> tuple[str, ...]:
