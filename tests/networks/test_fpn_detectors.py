@@ -86,6 +86,16 @@ def test_regions_are_aligned_as_torchvision_does():
     assert torch.equal(PyramidRegionAlign(dict(zip(names, STRIDES, strict=True)))(maps, boxes), theirs)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_regions_in_half_precision_lie_where_they_lie_in_single(dtype):
+    # A column at 1001 is 1000 in bfloat16, and torchvision's RoIAlign has no bfloat16.
+    maps = {"p2": torch.arange(256.0).expand(1, 1, 8, 256)}
+    align, boxes = PyramidRegionAlign({"p2": 4}, size=1), [torch.tensor([[1001.0, 4, 1007, 10]])]
+    found = align({"p2": maps["p2"].to(dtype)}, boxes)
+    assert found.dtype == dtype
+    assert_close(found, align(maps, boxes).to(dtype), rtol=0, atol=0)
+
+
 # Anchors
 
 
