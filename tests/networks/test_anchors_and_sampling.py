@@ -11,7 +11,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
 from perimetry.errors import InputError
-from perimetry.networks import AnchorGrid, AnchorSampling, RegionSampling, false_positives
+from perimetry.networks import AnchorGrid, AnchorSampling, ProposalRule, RegionRule, RegionSampling, false_positives
 from perimetry.networks.anchors import inside
 from perimetry.networks.box_coding import decode_boxes, encode_boxes
 from perimetry.networks.mining import hardest
@@ -260,6 +260,11 @@ def test_false_positives_are_counted_for_each_class():
         (lambda: RegionSampling(count=0), "count of at least 1"),
         (lambda: RegionSampling(background=(0.5, 0.1)), "expected 0 <= low < high <= positive"),
         (lambda: RegionSampling(choice="hard"), "choice is 'random' or 'hardest', got 'hard'"),
+        (lambda: RegionSampling(overlap=1.5), "an overlap from 0 to 1, or None, got 1.5"),
+        (lambda: ProposalRule(overlap=-0.1), "an overlap from 0 to 1, or None, got -0.1"),
+        (lambda: RegionRule(deviations=(0.1, 0.1, 0.0, 0.2)), "deviations above 0"),
+        (lambda: RegionRule(beta=-1.0), "a beta of at least 0"),
+        (lambda: RegionRule(box_count=0), "a box_count of at least 1"),
         (lambda: AnchorSampling(positive=0.2), "expected 0 <= negative <= positive <= 1"),
         (lambda: AnchorGrid(0, ((0, 0, 1, 1),)), "a stride of at least 1"),
         (lambda: AnchorGrid(16, ()), "and a box, got 16 and 0"),

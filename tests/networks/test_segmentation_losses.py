@@ -83,6 +83,7 @@ OUT = {"out": torch.zeros(1, 2, 3, 4)}
         (lambda: segmentation_losses(OUT, torch.full((1, 3, 4), 255), ignore=0), InputError, "label 255"),
         (lambda: segmentation_losses(OUT, torch.zeros(1, 3, 4)), InputError, "whole numbers, got torch.float32"),
         (lambda: segmentation_losses({}, torch.zeros(1, 3, 4).long()), InputError, "got none"),
+        (lambda: segmentation_losses(OUT["out"], torch.zeros(1, 3, 4).long()), InputError, "by name, .* got a Tensor"),
         (lambda: segmentation_losses(OUT, torch.zeros(1, 3, 4).long(), every=0), InputError, "every is at least 1"),
         (
             lambda: segmentation_losses(OUT, torch.zeros(1, 3, 4).long(), normalization="means"),

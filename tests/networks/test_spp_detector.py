@@ -218,6 +218,8 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         spp_detector(backbone=torch.nn.Linear(1, 1))
     with pytest.raises(InputError, match="sides of at least 1 pixel"):
         small(scales=())
+    with pytest.raises(InputError, match=r"levels are bins a side, .* got \(\)"):
+        small(levels=())
     with pytest.raises(InputError, match="at least 1; got 0"):
         spp_detector(backbone=SmallBackbone(4), classes=0, widths=(4, 4))
     nothing = [{"boxes": target["boxes"][:0], "labels": target["labels"][:0]} for target in TARGETS]

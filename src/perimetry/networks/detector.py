@@ -39,6 +39,13 @@ class RegionRule:
     detection: DetectionRule = field(default_factory=DetectionRule)
     box_count: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.beta < 0 or min(self.deviations) <= 0 or (self.box_count is not None and self.box_count < 1):
+            raise InputError(
+                "expected deviations above 0, a beta of at least 0 and a box_count of at least 1, got "
+                f"{self.deviations}, {self.beta} and {self.box_count}"
+            )
+
 
 class RegionDetector(nn.Module):
     """What all detectors by regions share; the subclasses say where proposals come from.

@@ -40,6 +40,8 @@ class ProposalRule:
     def __post_init__(self) -> None:
         if min(self.before, self.count) < 1 or self.min_size < 0:
             raise InputError(f"expected counts of at least 1 and a size of at least 0 pixels, got {self}")
+        if self.overlap is not None and not 0 <= self.overlap <= 1:
+            raise InputError(f"expected an overlap from 0 to 1, or None, got {self.overlap}")
         if self.order not in ("score", "random") or self.boxes not in ("regressed", "anchors"):
             raise InputError(f"order is 'score' or 'random', boxes 'regressed' or 'anchors'; got {self}")
 

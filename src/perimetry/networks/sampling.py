@@ -59,6 +59,8 @@ class RegionSampling:
             raise InputError(f"expected 0 <= low < high <= positive <= 1, got {low}, {high} and {self.positive}")
         if self.choice not in ("random", "hardest"):
             raise InputError(f"choice is 'random' or 'hardest', got {self.choice!r}")
+        if self.overlap is not None and not 0 <= self.overlap <= 1:
+            raise InputError(f"expected an overlap from 0 to 1, or None, got {self.overlap}")
 
 
 def _check(count: int, positives: float) -> None:

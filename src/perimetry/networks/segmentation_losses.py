@@ -45,8 +45,9 @@ def segmentation_losses(
         )
     if every < 1 or start < 0:
         raise InputError(f"every is at least 1 and start at least 0, got {every} and {start}")
-    if not outputs:
-        raise InputError("expected the outputs of a segmenter, such as {'out': (N, K, H, W)}; got none")
+    if not isinstance(outputs, Mapping) or not outputs:
+        got = "none" if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
+        raise InputError(f"expected the outputs of a segmenter by name, such as {{'out': (N, K, H, W)}}; got {got}")
     return {
         name: _loss(name, scores, masks, ignore, normalization, slice(start, None, every))
         for name, scores in outputs.items()

@@ -19,6 +19,7 @@ from perimetry.networks.region_heads import RegionOutputs
 from perimetry.networks.sampling import RegionSampling
 from perimetry.networks.spp_net import spp_net
 from perimetry.networks.trunks import Trunk
+from perimetry.ops.pyramid import check_levels
 
 SCALES = (480, 576, 688, 864, 1200)
 USUAL_SIDE = 224  # of the images that the classifier was trained on: a box is best seen at this size
@@ -54,7 +55,7 @@ class SPPDetectionHead(nn.Module):
         super().__init__()
         if classes < 1:
             raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
-        self.classes, self.stride, self.levels = classes, stride, tuple(levels)
+        self.classes, self.stride, self.levels = classes, stride, check_levels(levels)
         self.offset0, self.offset = offset0, offset
         pooled = channels * sum(side * side for side in self.levels)
         self.fc6, self.relu6, self.drop6 = nn.Linear(pooled, widths[0]), nn.ReLU(), nn.Dropout(0.5)
