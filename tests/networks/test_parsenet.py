@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import perimetry
 import perimetry.nn as parts
 from perimetry.errors import InputError, UnknownNameError
 from perimetry.networks import copy_weights, parsenet
@@ -62,6 +63,12 @@ def test_the_mean_of_the_image_reaches_every_pixel():
     network = parsenet(classes=2, fuse=("pool6",)).eval()
     scores = network(torch.rand(1, 3, 32, 48))["out"][..., 4:-4, 4:-4]  # the deconvolution fades at the border
     torch.testing.assert_close(scores, scores[..., :1, :1].expand_as(scores))
+
+
+def test_the_context_is_a_layer_that_can_be_asked_for():
+    network, images = parsenet(classes=2).eval(), torch.rand(1, 3, 32, 40)
+    found = perimetry.endpoints(network, images)
+    torch.testing.assert_close(found["pool6"], found["drop7"].mean((2, 3), keepdim=True))
 
 
 def test_maps_are_taken_behind_their_relu():

@@ -49,6 +49,7 @@ class ParseNet(Segmenter):
             if normalization == "l2":
                 self.add_module(_part(name, "norm"), L2Normalize(channels, scale=10.0))
             if name == CONTEXT:
+                self.pool6 = nn.AdaptiveAvgPool2d(1)
                 self.pool6_drop = nn.Dropout(0.3)
             if fusion == "late":
                 self.add_module(_part(name, "score"), score_layer(channels, classes, std=0.01))
@@ -65,7 +66,7 @@ class ParseNet(Segmenter):
         fc7 = self.through(self.head, maps[self.deepest])
         parts = []
         for name, source in self.fused.items():
-            features = fc7 if name == "fc7" else fc7.mean((2, 3), keepdim=True) if name == CONTEXT else maps[source]
+            features = fc7 if name == "fc7" else self.pool6(fc7) if name == CONTEXT else maps[source]
             parts.append(self._spread(self._part_of(name, features), fc7))
         scores = self.score(torch.cat(parts, 1)) if self.fusion == "early" else torch.stack(parts).sum(0)
         if self._chain:
@@ -173,7 +174,13 @@ PARSENET = Card(
         *quantities(
             "map",
             "Caffe's arithmetic for 321 x 321",
-            {"pool3": (256, 41, 41), "fc7": (1024, 41, 41), "fc7_score": (21, 41, 41), "pool6_score": (21, 1, 1)},
+            {
+                "pool3": (256, 41, 41),
+                "fc7": (1024, 41, 41),
+                "pool6": (1024, 1, 1),
+                "fc7_score": (21, 41, 41),
+                "pool6_score": (21, 1, 1),
+            },
         ),
         *quantities(
             "setting",
