@@ -79,7 +79,7 @@ def test_on_vgg_it_is_exported_for_images_of_any_size(empty, name, side):
     # keeps to the sides of one kind: torch rounds its padded poolings up by a branch on the size.)
     network, any_size = empty[name].eval(), torch.export.Dim.AUTO
     images = torch.empty(2, 3, side, 2 * side, device="meta")
-    sizes = {axis: any_size for axis in (0, 2, 3)}
+    sizes = dict.fromkeys((0, 2, 3), any_size)
     exported = torch.export.export(network, (images,), dynamic_shapes=(sizes,)).module()
     for height, width in ((64, 64), (43, 50), (80, 57)):
         images = torch.empty(3, 3, height, width, device="meta")

@@ -20,7 +20,8 @@ class AnchorSampling:
     """How anchors are labelled and drawn for the training of a region proposal network, for each image.
 
     count: anchors drawn; positives: their largest share; positive: the overlap (IoU) from which an anchor is an object;
-    negative: below which it is background; inside_only: leave out anchors that cross the image's border.
+    negative: below which it is background; inside_only: leave out anchors that cross the image's border. An image
+    that holds no anchor whole then teaches proposals nothing, and their losses are 0: give smaller ones (`AnchorGrid`).
     """
 
     count: int = 256

@@ -285,6 +285,10 @@ SPP_DETECTOR = Card(
             "`fit_svms` adds hard negatives of all images once and trains again at the end",
             "the release also trains in between, each time 2000 or so were added, and drops what became easy",
         ),
+        Difference(
+            "Where no region overlaps an object by 0.1 to 0.5, any that overlap less are background",
+            "an image without objects would have no background by the published range alone",
+        ),
         Difference("Layers start from random values", "the release starts from ZF-5 trained on ImageNet"),
         Difference(
             "Detections below a score of 0.05 are left out, at most 100 of an image",
