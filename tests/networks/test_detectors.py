@@ -16,6 +16,7 @@ from perimetry.networks import (
     ONLINE_HARD_EXAMPLES,
     AnchorGrid,
     ProposalRule,
+    backbone,
     fast_rcnn,
     faster_rcnn,
     freeze,
@@ -138,8 +139,12 @@ def test_bad_targets_are_refused(change, message):
 def test_backbones_that_do_not_fit_are_refused():
     with pytest.raises(UnknownNameError, match="did you mean 'vgg16'"):
         fast_rcnn(backbone="vgg_16")
-    with pytest.raises(InputError, match="a map of stride 16"):
+    with pytest.raises(InputError, match="Conv2d gives no maps"):
         faster_rcnn(backbone=torch.nn.Conv2d(3, 4, 3))
+    with pytest.raises(InputError, match="a map of stride 16, named in its `strides` and `channels`; got Backbone"):
+        faster_rcnn(backbone=backbone("torchvision:resnet18", layers=["layer1"]))
+    with pytest.raises(InputError, match="expected a backbone's name or a module, got int"):
+        faster_rcnn(backbone=18)
     with pytest.raises(InputError, match="classes counts what is to be found"):
         fast_rcnn(classes=0)
     with pytest.raises(InputError, match="a grid of stride 8"):

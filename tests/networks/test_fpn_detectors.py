@@ -241,7 +241,7 @@ def test_fixed_batch_norms_keep_statistics_and_scale_in_training():
 def test_a_backbone_needs_the_four_strides_and_a_known_name():
     with pytest.raises(InputError, match=r"a pyramid stands on maps of strides 4, 8, 16, 32.*SmallBackbone has 16"):
         faster_rcnn_fpn(backbone=SmallBackbone(8))
-    with pytest.raises(InputError, match="Linear has none"):
+    with pytest.raises(InputError, match="Linear takes no square images"):
         feature_pyramid(torch.nn.Linear(1, 1))
     with pytest.raises(UnknownNameError, match="did you mean 'resnet50'"):
         feature_pyramid("resnet5")

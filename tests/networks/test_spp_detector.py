@@ -214,7 +214,7 @@ def test_a_ridge_without_whitening_would_be_scikit_learns():
 def test_what_does_not_fit_is_refused(monkeypatch):
     with pytest.raises(UnknownNameError, match="did you mean 'zf5'"):
         spp_detector(backbone="zf")
-    with pytest.raises(InputError, match="names its maps"):
+    with pytest.raises(InputError, match="Linear takes no square images"):
         spp_detector(backbone=torch.nn.Linear(1, 1))
     with pytest.raises(InputError, match="sides of at least 1 pixel"):
         small(scales=())

@@ -96,6 +96,8 @@ def _body(source: str | nn.Module, layers: Sequence[str] | None, *, pretrained: 
         if pretrained:
             raise WeightsError("a module has its weights; leave out pretrained, or name a model of torchvision or timm")
         return _cut_copy(copied(source), layers)
+    if not isinstance(source, str):
+        raise InputError(f"expected a backbone's name or a module, got {type(source).__name__}")
     origin, _, name = source.partition(":")
     if origin == "timm" and name.partition(".")[0] in _timm_names():
         if layers is None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from torch import nn
 
-from perimetry.errors import InputError, UnknownNameError
-from perimetry.networks.backbones import backbone as named_backbone
+from perimetry.errors import InputError
+from perimetry.networks.detector_backbones import detector_backbone, maps_at
 from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool
 from perimetry.networks.trunks import Trunk, caffenet_trunk, vgg16_trunk, vgg_m_trunk, zf_trunk
 
@@ -55,31 +54,14 @@ def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
     if classes < 1:
         raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
     published = _PUBLISHED.get(backbone) if isinstance(backbone, str) else None
-    body = published.build() if published else _other(backbone)
-    strides, channels = cast("dict[str, int]", body.strides), cast("dict[str, int]", body.channels)
-    name = [each for each, stride in strides.items() if stride == STRIDE][-1]
+    trunks = {name: each.build for name, each in _PUBLISHED.items()}
+    body = detector_backbone(backbone, published=trunks, output_stride=STRIDE)
+    name, channels = list(maps_at(body, STRIDE).items())[-1]
     bins = published.bins if published else _OTHER_BINS
     head = FullyConnectedHead(
         RegionMaxPool(name, size=bins, stride=STRIDE),
-        channels[name] * bins * bins,
+        channels * bins * bins,
         classes=classes,
         widths=published.widths if published else _OTHER_WIDTHS,
     )
-    return Parts(body, name, channels[name], head, published.proposal_width if published else _OTHER_PROPOSAL_WIDTH)
-
-
-def _other(backbone: str | nn.Module) -> nn.Module:
-    if isinstance(backbone, str):
-        if ":" not in backbone:
-            known = ", ".join(_PUBLISHED)
-            raise UnknownNameError(
-                "backbone", backbone, known=_PUBLISHED, advice=f"{known}, or timm:..., torchvision:..."
-            )
-        return named_backbone(backbone, output_stride=STRIDE)
-    strides = getattr(backbone, "strides", None)
-    if not isinstance(strides, dict) or STRIDE not in strides.values() or not hasattr(backbone, "channels"):
-        raise InputError(
-            f"expected a backbone with a map of stride {STRIDE}, named in its `strides` and `channels`; got "
-            f"{type(backbone).__name__} with strides {strides}"
-        )
-    return backbone
+    return Parts(body, name, channels, head, published.proposal_width if published else _OTHER_PROPOSAL_WIDTH)

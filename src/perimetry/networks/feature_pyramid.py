@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
-from perimetry.errors import InputError, UnknownNameError
-from perimetry.networks.backbones import backbone as backbone_of
+from perimetry.errors import InputError
+from perimetry.networks.detector_backbones import detector_backbone
 from perimetry.networks.residual_trunks import RESIDUAL_TRUNKS, residual_trunk
 
 LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}  # the maps that regions are pooled from, and their strides
@@ -59,12 +60,5 @@ def feature_pyramid(backbone: str | nn.Module, *, channels: int = CHANNELS) -> F
     >>> {name: tuple(each.shape[1:]) for name, each in pyramid(torch.ones(1, 3, 64, 64)).items()}
     {'p2': (256, 16, 16), 'p3': (256, 8, 8), 'p4': (256, 4, 4), 'p5': (256, 2, 2), 'p6': (256, 1, 1)}
     """
-    if isinstance(backbone, nn.Module):
-        return FeaturePyramid(backbone, channels=channels)
-    if backbone in RESIDUAL_TRUNKS:
-        return FeaturePyramid(residual_trunk(backbone), channels=channels)
-    if ":" not in backbone:
-        raise UnknownNameError(
-            "backbone", backbone, known=RESIDUAL_TRUNKS, advice="resnet50, resnet101, torchvision:NAME, timm:NAME"
-        )
-    return FeaturePyramid(backbone_of(backbone), channels=channels)
+    trunks = {name: partial(residual_trunk, name) for name in RESIDUAL_TRUNKS}
+    return FeaturePyramid(detector_backbone(backbone, published=trunks, output_stride=None), channels=channels)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from functools import partial
+from typing import Final
 
 from torch import nn
 
-from perimetry.errors import InputError, UnknownNameError
+from perimetry.errors import InputError
 from perimetry.networks.anchors import AnchorGrid
-from perimetry.networks.backbones import backbone as backbone_of
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import ProposingDetector, RegionRule
+from perimetry.networks.detector_backbones import detector_backbone, maps_at
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.position_sensitive_head import Offsets, PositionSensitiveHead
 from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
 from perimetry.networks.residual_trunks import RESIDUAL_TRUNKS, residual_trunk
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
 
-STRIDE = 16
+STRIDE: Final = 16
 # Online hard example mining as R-FCN has it: all regions forward, the 128 of the largest loss, without suppression.
 R_FCN_HARD_EXAMPLES = RegionSampling(count=128, background=(0.0, 0.5), choice="hardest", overlap=None)
 R_FCN_HARD_PROPOSALS = ProposalRule(before=6000, count=300)
@@ -56,9 +56,10 @@ def r_fcn(
     ...     sum(parameter.numel() for parameter in r_fcn().parameters())
     31809603
     """
-    body = _body(backbone)
-    proposing, scored = _maps_at_stride(body)
-    channels = cast("Mapping[str, int]", body.channels)
+    trunks = {name: partial(residual_trunk, name, output_stride=STRIDE) for name in RESIDUAL_TRUNKS}
+    body = detector_backbone(backbone, published=trunks, output_stride=STRIDE)
+    channels = maps_at(body, STRIDE)
+    proposing, scored = list(channels)[-2:][0], list(channels)[-1]  # res4 and res5, or one map for both
     grid = grid or AnchorGrid.published(STRIDE)
     if grid.stride != STRIDE:
         raise InputError(f"the anchors stand on a map of stride {STRIDE}, got a grid of stride {grid.stride}")
@@ -81,30 +82,6 @@ def r_fcn(
             box_count=sampling.count if sampling.choice == "hardest" else None,
         ),
     )
-
-
-def _body(backbone: str | nn.Module) -> nn.Module:
-    if isinstance(backbone, nn.Module):
-        return backbone
-    if backbone in RESIDUAL_TRUNKS:
-        return residual_trunk(backbone, output_stride=16)
-    if ":" not in backbone:
-        raise UnknownNameError(
-            "backbone", backbone, known=RESIDUAL_TRUNKS, advice="resnet50, resnet101, torchvision:NAME, timm:NAME"
-        )
-    return backbone_of(backbone, output_stride=STRIDE)
-
-
-def _maps_at_stride(body: nn.Module) -> tuple[str, str]:
-    """The last but one map of that stride, which proposes, and the last, which is scored; by name."""
-    strides = getattr(body, "strides", None)
-    names = [name for name, stride in strides.items() if stride == STRIDE] if isinstance(strides, Mapping) else []
-    if not names or not hasattr(body, "channels"):
-        raise InputError(
-            f"expected a backbone with a map of stride {STRIDE}, named in its `strides` and `channels`; got "
-            f"{type(body).__name__} with strides {strides}"
-        )
-    return names[-2:][0], names[-1]
 
 
 R_FCN = Card(

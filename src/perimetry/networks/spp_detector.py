@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perimetry import ops
-from perimetry.errors import InputError, UnknownNameError
+from perimetry.errors import InputError
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import GivenProposalsDetector, RegionRule
+from perimetry.networks.detector_backbones import detector_backbone
 from perimetry.networks.image_batch import ImageBatch, ImagePreparation
 from perimetry.networks.region_heads import RegionOutputs
 from perimetry.networks.sampling import RegionSampling
@@ -196,7 +197,7 @@ def spp_detector(
     """
     if not scales or min(scales) < 1:
         raise InputError(f"scales are sides of at least 1 pixel, got {tuple(scales)}")
-    body = _body(backbone)
+    body = detector_backbone(backbone, published={"zf5": _zf5}, output_stride=None)
     channels, strides = cast("Mapping[str, int]", body.channels), cast("Mapping[str, int]", body.strides)
     last = list(strides)[-1]
     return SPPDetector(
@@ -216,18 +217,10 @@ def spp_detector(
     )
 
 
-def _body(backbone: str | nn.Module) -> nn.Module:
-    if isinstance(backbone, str):
-        if backbone != "zf5":
-            raise UnknownNameError("backbone", backbone, known=("zf5",), advice="zf5, or a module")
-        layers = dict(spp_net(classes=1).named_children())
-        names = list(layers)[: list(layers).index("pool5_spm")]
-        return Trunk({name: layers[name] for name in names}, name="conv5", channels=256, stride=16)
-    if not getattr(backbone, "strides", None) or not hasattr(backbone, "channels"):
-        raise InputError(
-            f"expected a backbone that names its maps in `strides` and `channels`, got {type(backbone).__name__}"
-        )
-    return backbone
+def _zf5() -> Trunk:
+    layers = dict(spp_net(classes=1).named_children())
+    names = list(layers)[: list(layers).index("pool5_spm")]
+    return Trunk({name: layers[name] for name in names}, name="conv5", channels=256, stride=16)
 
 
 _RELEASE = "ShaoqingRen/SPP_net"

@@ -19,7 +19,7 @@ from perimetry.models.from_function import find
 from perimetry.models.from_perimetry import translate
 from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD
 from perimetry.models.weights import read_checkpoint
-from perimetry.networks import CARDS, ONLINE_HARD_EXAMPLES, Backbone, Card, backbone
+from perimetry.networks import CARDS, ONLINE_HARD_EXAMPLES, Card
 from perimetry.networks.detector import RegionDetector
 from perimetry.networks.r_fcn import R_FCN_HARD_EXAMPLES
 from perimetry.training.checkpoints import weights_file
@@ -108,7 +108,7 @@ def _of_card(card: Card, recipe: Recipe, classes: int) -> tuple[Built, str]:
         # Weights of the source, or of a file, are the backbone's; those of a run are the whole network's.
         own = start == "default" or (start != "none" and Path(start).is_file())
         loaded = _load(recipe.backbone, weights=start if own else "none", seed=recipe.seed)
-        options["backbone"], mean, std = _cut(card, options, loaded.module), loaded.mean, loaded.std
+        options["backbone"], mean, std = loaded.module, loaded.mean, loaded.std
         start = "none" if own else start
     network = card.build(**options)
     if isinstance(network, RegionDetector):
@@ -136,13 +136,6 @@ def _check_options(build: Callable[..., nn.Module], options: Mapping[str, Any], 
     for option in options:
         if option not in known:
             raise InputError(f"{name} takes no {option}; it takes {', '.join(known) or 'nothing'}")
-
-
-def _cut(card: Card, options: Mapping[str, Any], module: nn.Module) -> nn.Module:
-    """The loaded backbone, cut and dilated as the network does with one that it is given by name."""
-    with torch.device("meta"):
-        named = next((each for each in card.build(**options).modules() if isinstance(each, Backbone)), None)
-    return module if named is None else backbone(module, output_stride=max(named.strides.values()))
 
 
 def _made(name: str, classes: int) -> nn.Module:
