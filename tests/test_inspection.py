@@ -314,3 +314,17 @@ def test_a_size_stands_for_an_image(size: int | tuple[int, int]) -> None:
     found = perimetry.inspect(nn.Conv2d(3, 4, 3).eval(), size)
     assert found.models[0].image_shape == ((32, 32) if isinstance(size, int) else size)
     assert found.models[0].input == (1, 3, *found.models[0].image_shape)
+
+
+class FirstRows(nn.Module):
+    """What a detector does that finds nothing: it keeps the first rows, here none, and tells something of them all."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows = image.mean(1).flatten(0, 1)
+        return rows[:0].sum() + image.mean()
+
+
+def test_a_sum_over_rows_of_which_none_was_kept_is_inspected():
+    seen = perimetry.inspect(FirstRows().eval(), torch.rand(1, 3, 8, 8))
+    assert [seen.layer(name).shape for name in ("/sum", "/add")] == [(), ()]
+    assert seen.layer("/add").field.size == (None, None)  # the whole image, by its mean

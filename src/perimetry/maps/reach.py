@@ -105,7 +105,7 @@ def _skips(window: Window, inputs: int, outputs: int) -> bool:
 
 def _coarse(reach: Reach, node: int) -> Reach:
     """One hull for all units, where telling them apart would take too much memory."""
-    hull = reach.bounds.reshape(4, -1).min(axis=1).reshape(4, *([1] * len(reach.steps)))
+    hull = reach.bounds.reshape(4, -1).min(axis=1, initial=NOTHING).reshape(4, *([1] * len(reach.steps)))
     return Reach(
         hull,
         (None,) * len(reach.steps),
@@ -130,11 +130,11 @@ def _pull_axes(reach: Reach, shape: tuple[int, ...], relation: Axes, node: int) 
             steps[read.dim] = step
         else:
             lost = lost or (step is not None and not isinstance(read, At))
-            if bounds.shape[dim + 1] > 1:
+            if bounds.shape[dim + 1] != 1:
                 if isinstance(read, At):
                     bounds = bounds.take([read.index], axis=dim + 1)
-                else:
-                    bounds = bounds.min(axis=dim + 1, keepdims=True)
+                else:  # of no unit at all, nothing is seen
+                    bounds = bounds.min(axis=dim + 1, keepdims=True, initial=NOTHING)
     targets.sort()
     kept = [dim for _, dim in targets]
     if kept != sorted(kept):
