@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
+from perimetry import ops
 from perimetry.errors import InputError
 from perimetry.networks.region_heads import numbered
 
@@ -49,13 +49,10 @@ class PyramidRegionAlign(nn.Module):
         levels = region_levels(regions[:, 1:], list(self.strides.values()))
         maps = [features[name] for name in self.strides]
         pooled = maps[0].new_empty(len(regions), maps[0].shape[1], self.size, self.size)
-        # Coordinates in half precision would be off by pixels, so both are single at least.
-        precision = torch.promote_types(pooled.dtype, torch.float32)
         for level, (each, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
             own = (levels == level).nonzero()[:, 0]
-            placed = regions[own].to(precision)
-            found = torchvision.ops.roi_align(each.to(precision), placed, self.size, 1 / stride, self.samples)
-            pooled[own] = found.to(pooled)
+            found = ops.roi_align(each, regions[own], size=self.size, scale=1 / stride, samples=self.samples)
+            pooled[own] = found
         return pooled
 
     def extra_repr(self) -> str:

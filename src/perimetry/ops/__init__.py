@@ -25,6 +25,7 @@ from perimetry.ops.normalization import (
 )
 from perimetry.ops.position_sensitive import position_sensitive_roi_pool
 from perimetry.ops.pyramid import caffe_windows, paper_windows, pyramid_pool
+from perimetry.ops.roi_align import roi_align
 from perimetry.ops.roi_pooling import roi_max_pool, roi_pyramid_pool, spp_cells
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "pooled_size",
     "position_sensitive_roi_pool",
     "pyramid_pool",
+    "roi_align",
     "roi_max_pool",
     "roi_pyramid_pool",
     "spp_cells",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from perimetry.training.recipe import MemoryFormat, Precision
 
@@ -42,8 +45,35 @@ def chosen_format(asked: MemoryFormat, module: nn.Module) -> torch.memory_format
     return torch.channels_last if asked == "channels_last" else torch.contiguous_format
 
 
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which the model and its loss run."""
+@contextmanager
+def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
+    """The context in which the model and its loss run; on CPUs depthwise convolutions stay in single precision."""
     if precision != "bfloat16":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+        yield
+        return
+    depthwise = _DepthwiseInSingle() if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16), depthwise:
+        yield
+
+
+class _DepthwiseInSingle(TorchFunctionMode):
+    """Depthwise convolutions in the precision of their weights: bfloat16 takes a CPU three times as long."""
+
+    def __torch_function__(
+        self,
+        function: Any,
+        types: Any,
+        arguments: Sequence[Any] = (),
+        named: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = named or {}
+        if function is not torch.conv2d or len(arguments) < 2 or not _depthwise(*arguments[:2]):
+            return function(*arguments, **named)
+        images, weight, *rest = arguments
+        with torch.autocast("cpu", enabled=False):
+            return function(images.to(weight.dtype), weight, *rest, **named).to(torch.bfloat16)
+
+
+def _depthwise(images: Tensor, weight: Tensor) -> bool:
+    """Whether each channel has filters of its own."""
+    return images.shape[1] > 1 == weight.shape[1]

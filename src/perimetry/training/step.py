@@ -62,8 +62,9 @@ def train_step(
     for number, (part, weight) in enumerate(zip(parts, weights, strict=True), start=1):
         # Processes' gradients are averaged, so each share counts as often as there are processes.
         share = weight * processes.count / total if total else 0.0
-        with processes.gradients_stay(network, last=number == len(parts)), autocast(precision, device):
-            losses = task.losses(network, part)
+        with processes.gradients_stay(network, last=number == len(parts)):
+            with autocast(precision, device):
+                losses = task.losses(network, part)
             values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
             # All processes stop, or none: one that went on alone would wait for the others for ever.
             if processes.sum(float(not all(map(math.isfinite, values)))):
