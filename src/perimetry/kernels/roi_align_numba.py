@@ -37,7 +37,7 @@ class _Aligned(torch.autograd.Function):
         return means
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Any, ...]:
         (boxes,) = context.saved_tensors
         scale, samples = context.options

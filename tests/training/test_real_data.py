@@ -1,0 +1,80 @@
+"""The recipes of benchmarks/: they can be read, and one epoch of each learns on real data."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from perimetry.training import read_recipe
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RECIPES = sorted(each.stem for each in (BENCHMARKS / "recipes").glob("*.toml"))
+
+# What one epoch has to reach: halfway from chance to what was seen with seed 0.
+LEAST = {
+    "camvid-fcn": 0.30,
+    "camvid-parsenet": 0.25,
+    "camvid-largefov": 0.25,
+    "bccd-faster": 0.40,
+    "bccd-rfcn": 0.30,
+    "bccd-fast": 0.30,
+    "cifar-finetune": 0.70,
+    "cifar-scratch": 0.20,
+}
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """The script as a module; the folder of recipes is on the path while a test runs."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("real_data", BENCHMARKS / "real_data.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_can_be_read(name):
+    recipe = read_recipe(BENCHMARKS / "recipes" / f"{name}.toml", ["steps=1", "epochs=0"])
+    assert name.startswith({"segmentation": "camvid", "detection": "bccd", "classification": "cifar"}[recipe.task])
+
+
+def test_every_recipe_is_run(real_data):
+    assert {recipe for recipe, _ in real_data.WHAT.values()} == set(RECIPES)
+
+
+def test_windows_lie_in_the_image(real_data, data, tmp_path):
+    import numpy as np
+
+    with np.load(real_data.write_windows(tmp_path / "windows.npz")) as held:
+        boxes = held[held.files[0]]
+    assert len(held.files) == 364
+    assert 1500 < len(boxes) < 3000
+    assert boxes.min() == 0
+    assert (boxes.max(0) <= (320, 240, 320, 240)).all()
+
+
+def test_resnet20_is_that_of_the_weights(real_data, data):
+    from cifar_resnet20 import resnet20
+
+    from perimetry.models.weights import read_checkpoint
+
+    network = resnet20()
+    assert sum(each.numel() for each in network.parameters()) == 269_722
+    missing, unexpected = network.load_state_dict(
+        read_checkpoint(data / "weights" / "resnet20_cifar10.safetensors"), strict=False
+    )
+    assert not unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", LEAST)
+def test_one_epoch_learns(real_data, data, tmp_path, what):
+    torch.set_num_threads(1)
+    found = real_data.run(what, seed=0, epochs=1, runs=tmp_path)
+    assert found["value"] >= LEAST[what]
+    again = real_data.run(what, seed=0, epochs=1, runs=tmp_path)
+    assert again == found  # what is finished is not run again
