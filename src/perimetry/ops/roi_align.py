@@ -18,7 +18,7 @@ def roi_align(features: Tensor, boxes: Tensor, *, size: int, scale: float, sampl
 
     >>> import torch
     >>> roi_align(torch.arange(16.0).reshape(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 4, 4]]), size=1, scale=1.0)
-    tensor([[[[9.3750]]]])
+    tensor([[[[10.]]]])
     """
     check_features(features)
     boxes = check_boxes(boxes, features)
