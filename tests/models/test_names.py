@@ -57,6 +57,13 @@ def test_photos_are_prepared_as_torchvision_does(name):
     torch.testing.assert_close(ours[0], theirs, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["timm:tf_efficientnet_lite0", "tf_efficientnet_lite0"])
+def test_the_packaged_weights_are_the_default_ones_of_their_architecture(name):
+    named, packaged = load_model(name, weights="default"), load_model()
+    assert (named.name, named.trained, named.mean) == (name, True, packaged.mean)
+    assert torch.equal(named.module.conv_stem.weight, packaged.module.conv_stem.weight)
+
+
 def test_the_default_model_is_trained_and_knows_the_cat():
     loaded = load_model()
     image, photo = loaded.photo(sample_photo())

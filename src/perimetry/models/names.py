@@ -25,7 +25,8 @@ def load_model(name: str | None = None, *, weights: str | Path | None = None, se
     (`.pt2`, TorchScript), or the directory of a run, which has its own weights; a bare name is looked up in that order;
     None is the default model, with its packaged weights.
     weights: "none" for random ones, the same for the same `seed` (so it is for a name unless told otherwise);
-    "default" for the source's pretrained ones, which may be downloaded; or a file of tensors (safetensors or PyTorch).
+    "default" for the source's pretrained ones, which may be downloaded (those of the default model are packaged); or a
+    file of tensors (safetensors or PyTorch).
     Raises `UnknownNameError` with suggestions, `WeightsError`, `FileError`, `InputError`.
 
     >>> load_model("resnet18").resolved
@@ -87,6 +88,8 @@ def _builder(name: str, *, pretrained: bool, weighted: bool) -> Callable[[], Loa
     source, _, rest = name.partition(":") if ":" in name else ("", "", name)
     if source in ("", "torchvision") and rest in from_torchvision.names():
         return lambda: from_torchvision.build(rest, pretrained=pretrained)
+    if source in ("", "timm") and rest == default.ARCHITECTURE and pretrained:
+        return default.default_model
     if source in ("", "timm") and from_timm.knows(rest):
         return lambda: from_timm.build(rest, pretrained=pretrained)
     if source in ("", "perimetry") and rest in from_perimetry.names():

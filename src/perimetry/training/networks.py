@@ -14,7 +14,7 @@ from torch import nn
 
 from perimetry.data.transforms import Normalize
 from perimetry.errors import InputError, UnknownNameError
-from perimetry.models import LoadedModel, from_timm, from_torchvision, load_model
+from perimetry.models import from_timm, from_torchvision, load_model
 from perimetry.models.from_function import find
 from perimetry.models.from_perimetry import translate
 from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD
@@ -25,9 +25,6 @@ from perimetry.networks.r_fcn import R_FCN_HARD_EXAMPLES
 from perimetry.training.checkpoints import weights_file
 from perimetry.training.recipe import Recipe
 from perimetry.training.transfer import Transfer, transfer
-
-# The one model whose ImageNet weights come with perimetry; nothing is fetched for it.
-_PACKAGED = "timm:tf_efficientnet_lite0"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +104,7 @@ def _of_card(card: Card, recipe: Recipe, classes: int) -> tuple[Built, str]:
     if ":" in recipe.backbone:
         # Weights of the source, or of a file, are the backbone's; those of a run are the whole network's.
         own = start == "default" or (start != "none" and Path(start).is_file())
-        loaded = _load(recipe.backbone, weights=start if own else "none", seed=recipe.seed)
+        loaded = load_model(recipe.backbone, weights=start if own else "none", seed=recipe.seed)
         options["backbone"], mean, std = loaded.module, loaded.mean, loaded.std
         start = "none" if own else start
     network = card.build(**options)
@@ -164,7 +161,7 @@ def _other(recipe: Recipe, classes: int) -> tuple[Built, str]:
         _mines(network, recipe)
         return Built(network, IMAGENET_MEAN, IMAGENET_STD), recipe.weights
     pretrained = recipe.weights == "default"
-    loaded = _load(recipe.model, weights="default" if pretrained else "none", seed=recipe.seed)
+    loaded = load_model(recipe.model, weights="default" if pretrained else "none", seed=recipe.seed)
     start = "none" if pretrained else recipe.weights
     origin, _, name = loaded.resolved.partition(":")
     if origin == "timm":
@@ -202,12 +199,6 @@ def _mines(network: nn.Module, recipe: Recipe) -> None:
         raise InputError(
             f"{recipe.model} takes no hard negatives; hard=bootstrap is for detectors of perimetry, by regions"
         )
-
-
-def _load(name: str, *, weights: str, seed: int) -> LoadedModel:
-    """The model of that name; the packaged weights where they are what is asked for."""
-    packaged = weights == "default" and name in (_PACKAGED, _PACKAGED.partition(":")[2])
-    return load_model(None if packaged else name, weights=weights, seed=seed)
 
 
 def _tensors(source: str) -> Mapping[str, torch.Tensor]:
