@@ -8,7 +8,8 @@ torchvision's transforms v2, `loss.item()` after each step. Each turn has a proc
 more than are timed, and the subjects take turns. The data are CamVid and BCCD under PERIMETRY_DATA, read from
 their files by both, else drawn scenes held in memory. A step's time goes from the end of the one before: reading,
 transforms, forward, backward and the optimiser. Memory is the growth of the resident set's peak over what imports, data
-and the network took. The losses are printed too, each the mean of the last half of the steps.
+and the network took. The last step of perimetry also writes the checkpoint, which is in the highest time and in the
+mean of processor seconds. The losses are printed too, each the mean of the last half of the steps.
 """
 
 from __future__ import annotations
