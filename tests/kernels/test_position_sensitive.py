@@ -104,11 +104,8 @@ def large():
 @pytest.fixture
 def runs(monkeypatch):
     """How often the compiled loop was shared out."""
-    found = []
-    monkeypatch.setattr(
-        "perimetry.kernels.position_sensitive_numba.share",
-        lambda tasks, run: found.append(tasks) or loops.share(tasks, run),
-    )
+    found, share = [], loops.share
+    monkeypatch.setattr(loops, "share", lambda tasks, run: found.append(tasks) or share(tasks, run))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,6 +34,17 @@ def share(tasks: int, run: Callable[[int, int], None]) -> None:
     cuts = [piece * tasks // pieces for piece in range(pieces + 1)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, cuts[:-1], cuts[1:]))
+
+
+def share_blocks(shape: Sequence[int], image: Tensor, run: Callable[[Any, Any, int, int], None], *, block: int) -> None:
+    """Run tasks, each one image's block of channels, of a loop that takes the boxes by image.
+
+    shape: of maps (N, C, ...); image: of each box, (K,); run: is given what `by_image` tells, and the tasks [first,
+    last), counted image by image; block: channels of a task.
+    """
+    images, channels = shape[:2]
+    order, starts = by_image(image, images)
+    share(images * -(-channels // block), lambda first, last: run(order, starts, first, last))
 
 
 def by_image(image: Tensor, images: int) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perimetry.kernels.loops import by_image, loop, share
+from perimetry.kernels.loops import loop, share_blocks
 
 BLOCK = 16  # channels a task: a cache line of the result, and tables that stay in the second-level cache
 
@@ -36,18 +36,12 @@ def bin_edges(boxes: Tensor, *, size: int, scale: float, height: int, width: int
     return edges
 
 
-def _tasks(images: int, channels: int) -> int:
-    return images * -(-channels // BLOCK)
-
-
 class _BinMeans(torch.autograd.Function):
     @staticmethod
     def forward(features: Tensor, image: Tensor, edges: Tensor) -> Tensor:
-        images, channels = features.shape[:2]
-        means = features.new_empty(len(image), channels)
-        order, starts = by_image(image, images)
+        means = features.new_empty(len(image), features.shape[1])
         maps, bins, out = features.detach().contiguous().numpy(), edges.numpy(), means.numpy()
-        share(_tasks(images, channels), lambda first, last: _pool(maps, order, starts, bins, out, first, last))
+        share_blocks(features.shape, image, lambda *task: _pool(maps, bins, out, *task), block=BLOCK)
         return means
 
     @staticmethod
@@ -67,9 +61,8 @@ class _BinSpread(torch.autograd.Function):
     @staticmethod
     def forward(gradient: Tensor, image: Tensor, edges: Tensor, shape: torch.Size) -> Tensor:
         features = gradient.new_empty(shape)
-        order, starts = by_image(image, shape[0])
         given, bins, out = gradient.detach().contiguous().numpy(), edges.numpy(), features.numpy()
-        share(_tasks(*shape[:2]), lambda first, last: _spread(given, order, starts, bins, out, first, last))
+        share_blocks(shape, image, lambda *task: _spread(given, bins, out, *task), block=BLOCK)
         return features
 
     @staticmethod
@@ -108,7 +101,7 @@ def _round_half_away(value):
 
 
 @loop
-def _pool(features, order, starts, edges, out, first, last):
+def _pool(features, edges, out, order, starts, first, last):
     _, channels, height, width = features.shape
     size, blocks = edges.shape[2], (channels + BLOCK - 1) // BLOCK
     tables = np.zeros((BLOCK, height + 1, width + 1), np.float64)  # the sums of all cells above and left
@@ -142,7 +135,7 @@ def _pool(features, order, starts, edges, out, first, last):
 
 
 @loop
-def _spread(gradient, order, starts, edges, out, first, last):
+def _spread(gradient, edges, out, order, starts, first, last):
     _, channels, height, width = out.shape
     size, blocks = edges.shape[2], (channels + BLOCK - 1) // BLOCK
     tables = np.empty((BLOCK, height + 1, width + 1), np.float64)  # what changes at a cell, for all below and right

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from perimetry.kernels.loops import by_image, loop, share
+from perimetry.kernels.loops import loop, share_blocks
 
 BLOCK = 32  # channels a task: the innermost loop
 
@@ -33,7 +33,8 @@ class _Aligned(torch.autograd.Function):
         means = features.new_empty(len(boxes), features.shape[1], size, size)
         maps = features.detach().permute(0, 2, 3, 1).contiguous().numpy()
         rows, out = boxes.numpy(), means.numpy()
-        _share(features.shape, boxes, lambda *task: _pool(maps, rows, scale, samples, out, *task))
+        image = boxes[:, 0].long()
+        share_blocks(features.shape, image, lambda *task: _pool(maps, rows, scale, samples, out, *task), block=BLOCK)
         return means
 
     @staticmethod
@@ -44,14 +45,9 @@ class _Aligned(torch.autograd.Function):
         images, channels, height, width = context.shape
         spread = gradient.new_zeros(images, height, width, channels)
         given, rows, out = gradient.contiguous().numpy(), boxes.numpy(), spread.numpy()
-        _share(context.shape, boxes, lambda *task: _spread(given, rows, scale, samples, out, *task))
+        image = boxes[:, 0].long()
+        share_blocks(context.shape, image, lambda *task: _spread(given, rows, scale, samples, out, *task), block=BLOCK)
         return spread.permute(0, 3, 1, 2), None, None, None, None
-
-
-def _share(shape: torch.Size, boxes: Tensor, run: Any) -> None:
-    """Run tasks, each an image's block of channels, of a loop that takes the boxes by image."""
-    order, starts = by_image(boxes[:, 0].long(), shape[0])
-    share(shape[0] * -(-shape[1] // BLOCK), lambda first, last: run(order, starts, first, last))
 
 
 @loop

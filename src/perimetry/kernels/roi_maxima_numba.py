@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perimetry.kernels.loops import by_image, loop, share
+from perimetry.kernels.loops import loop, share_blocks
 
 BLOCK = 32  # channels a task: the innermost loop, over a map that stays in the second-level cache
 
@@ -36,13 +36,6 @@ def _plan(levels: Sequence[int]) -> Any:
     return np.array(rows, np.int64)
 
 
-def _share(features: Tensor, cells: Tensor, run: Any) -> None:
-    """Run tasks, each an image's block of channels, of a loop that takes the boxes by image."""
-    images, channels = features.shape[:2]
-    order, starts = by_image(cells[:, 0], images)
-    share(images * -(-channels // BLOCK), lambda first, last: run(order, starts, first, last))
-
-
 class _Maxima(torch.autograd.Function):
     @staticmethod
     def forward(features: Tensor, cells: Tensor, levels: tuple[int, ...], positions: bool) -> tuple[Tensor, Tensor]:
@@ -52,7 +45,12 @@ class _Maxima(torch.autograd.Function):
         where = torch.empty(maxima.shape if positions else (0, 0), dtype=kind)
         maps, boxes, out, found = features.detach().contiguous().numpy(), cells.numpy(), maxima.numpy(), where.numpy()
         plan = _plan(levels)
-        _share(features, cells, lambda *task: _pool(maps, boxes, plan, positions, out, found, *task))
+        share_blocks(
+            features.shape,
+            cells[:, 0],
+            lambda *task: _pool(maps, boxes, plan, positions, out, found, *task),
+            block=BLOCK,
+        )
         return maxima, where
 
     @staticmethod
@@ -75,7 +73,7 @@ class _Spread(torch.autograd.Function):
         spread = gradient.new_empty(shape)
         given, found, out = gradient.detach().contiguous().numpy(), where.numpy(), spread.flatten(2).numpy()
         plan = _plan(levels)
-        _share(spread, cells, lambda *task: _add(given, found, plan, out, *task))
+        share_blocks(shape, cells[:, 0], lambda *task: _add(given, found, plan, out, *task), block=BLOCK)
         return spread
 
     @staticmethod

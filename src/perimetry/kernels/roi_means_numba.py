@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perimetry.kernels.loops import by_image, loop, share
+from perimetry.kernels.loops import loop, share_blocks
 
 BLOCK = 16  # channels a task: the innermost loop, over tables that stay in the second-level cache
 
@@ -25,19 +25,13 @@ def level_means(features: Tensor, cells: Tensor, levels: Sequence[int]) -> Tenso
     return cast("Tensor", _Means.apply(features, cells, tuple(levels)))
 
 
-def _share(shape: torch.Size, cells: Tensor, run: Any) -> None:
-    """Run tasks, each an image's block of channels, of a loop that takes the boxes by image."""
-    order, starts = by_image(cells[:, 0], shape[0])
-    share(shape[0] * -(-shape[1] // BLOCK), lambda first, last: run(order, starts, first, last))
-
-
 class _Means(torch.autograd.Function):
     @staticmethod
     def forward(features: Tensor, cells: Tensor, levels: tuple[int, ...]) -> Tensor:
         means = features.new_empty(len(cells), features.shape[1] * sum(side * side for side in levels))
         maps, boxes, out = features.detach().contiguous().numpy(), cells.numpy(), means.numpy()
         sides = np.array(levels, np.int64)
-        _share(features.shape, cells, lambda *task: _pool(maps, boxes, sides, out, *task))
+        share_blocks(features.shape, cells[:, 0], lambda *task: _pool(maps, boxes, sides, out, *task), block=BLOCK)
         return means
 
     @staticmethod
@@ -59,7 +53,7 @@ class _Spread(torch.autograd.Function):
         spread = gradient.new_empty(shape)
         given, boxes, out = gradient.detach().contiguous().numpy(), cells.numpy(), spread.numpy()
         sides = np.array(levels, np.int64)
-        _share(shape, cells, lambda *task: _add(given, boxes, sides, out, *task))
+        share_blocks(shape, cells[:, 0], lambda *task: _add(given, boxes, sides, out, *task), block=BLOCK)
         return spread
 
     @staticmethod
