@@ -11,7 +11,7 @@ from perimetry.models import default_model
 from perimetry.networks import ONLINE_HARD_EXAMPLES
 from perimetry.training import Recipe, RunDirectory
 from perimetry.training.checkpoints import Checkpoint, save_checkpoint
-from perimetry.training.networks import build_network
+from perimetry.training.networks import Built, build_network
 from perimetry.training.preparing import testing_transform as for_testing  # a name with test_ would be collected
 from perimetry.training.preparing import training_transform
 
@@ -70,6 +70,18 @@ def test_images_of_ones_own_detectors_are_resized_before():
     built = build_network(asked, classes=2)
     assert "ResizeShort(sizes=(24, 48), longest=80)" in str(training_transform(asked, built))
     assert "ResizeShort(sizes=(48,), longest=80)" in str(for_testing(asked, built))
+
+
+@pytest.mark.parametrize(("short_side", "resized"), [(0, 37), (32, 32), (40, 40)])
+def test_a_classifiers_images_are_resized_before_the_crop(short_side, resized):
+    asked = recipe("classification", size=(32, 32), short_side=short_side)
+    built = Built(nn.Identity(), (0.5,) * 3, (0.5,) * 3)
+    for transform in (training_transform(asked, built), for_testing(asked, built)):
+        assert f"ResizeShort(sizes=({resized},), longest=None)" in str(transform)
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    seen, _ = for_testing(asked, built)(image, 0)
+    assert seen.shape == (3, 32, 32)
+    assert torch.allclose(seen, image / 127.5 - 1, atol=1e-5) == (resized == 32)
 
 
 def test_a_detector_normalises_as_its_backbone_was_trained():

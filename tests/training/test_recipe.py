@@ -68,6 +68,7 @@ def test_every_key_has_a_meaning():
         ({"hard": "top_k"}, InputError, "hard is 'top_k', which detection does not have; it has none, bootstrap, ohem"),
         ({"hard_rounds": 3}, InputError, "hard_rounds is 3, which nothing would use here: it counts with hard=bootst"),
         ({"gamma": 0.5}, InputError, "gamma is 0.5, which nothing would use here: it counts with schedule=step"),
+        ({"short_side": 32}, InputError, "short_side is 32, which nothing would use here: it counts in classification"),
         ({"class_weights": [1, 2]}, InputError, "it counts in classification and segmentation; leave it out"),
         ({"label_smoothing": 0.1}, InputError, "label_smoothing is 0.1, which nothing would use here"),
         (

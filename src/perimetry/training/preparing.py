@@ -24,10 +24,10 @@ _JITTER = ColorJitter(0.4, 0.4, 0.4)  # fb.resnet.torch's
 def training_transform(recipe: Recipe, built: Built) -> TrainTransform:
     """What is done to training images, by `augmentation`, `size` and `scales`.
 
-    classification: short side (256 for a crop of 224, or one of `scales`), crop, flip, and for "classic" AlexNet's
-    lighting; segmentation: one of `scales`, or for "classic" a factor from a half to two where there is a size to crop
-    to, flip, and for "classic" colours; detection: flip, for "classic" colours, and the short side where the network
-    does not resize itself. "flip" leaves out factors and colours; "none" draws nothing but one of `scales`.
+    classification: short side (`short_side`, 256 for a crop of 224, or one of `scales`), crop, flip, and for "classic"
+    AlexNet's lighting; segmentation: one of `scales`, or for "classic" a factor from a half to two where there is a
+    size to crop to, flip, and for "classic" colours; detection: flip, for "classic" colours, and the short side where
+    the network does not resize itself. "flip" leaves out factors and colours; "none" draws nothing but one of `scales`.
 
     >>> from torch import nn
     >>> recipe = Recipe(task="classification", data="d", epochs=1, augmentation="flip")
@@ -44,7 +44,7 @@ def training_transform(recipe: Recipe, built: Built) -> TrainTransform:
     resized: list[Step] = []
     if recipe.task == "classification":
         height, width = crop_size(recipe, built)
-        resized = [ResizeShort(recipe.scales or (short_side(min(height, width)),))]
+        resized = [ResizeShort(recipe.scales or (recipe.short_side or short_side(min(height, width)),))]
         colors = [Lighting()] if classic else []
     elif recipe.task == "segmentation":
         height, width = recipe.size
@@ -63,7 +63,7 @@ def testing_transform(recipe: Recipe, built: Built) -> TestTransform:
     """What is done to images that are scored: one size, the centre for classification, nothing drawn."""
     if recipe.task == "classification":
         height, width = crop_size(recipe, built)
-        resize = ResizeShort((short_side(min(height, width)),))
+        resize = ResizeShort((recipe.short_side or short_side(min(height, width)),))
         return TestTransform((resize, Crop((height, width), "centre", fill=_fill(built.normalize)), built.normalize))
     if recipe.task == "segmentation":
         return TestTransform((built.normalize,))

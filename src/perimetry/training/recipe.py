@@ -57,6 +57,9 @@ class Recipe:
         "height and width in pixels: of the crop; of detection the short and the long side. 0,0: the network's, "
         "or for segmentation and detection images as they are",
     ] = (0, 0)
+    short_side: Annotated[
+        int, "short side of a classifier's images before the crop; 0: 256 for a crop of 224, others in proportion"
+    ] = 0
     scales: Annotated[
         tuple[int, ...],
         "short sides of an image pyramid, one drawn for each image; of detection the last one is for testing",

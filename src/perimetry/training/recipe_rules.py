@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _AT_LEAST = {
     "accumulate": 1, "auxiliary_weight": 0, "batch": 1, "checkpoint_every": 0, "clip": 0, "decay": 0, "epochs": 0,
     "evaluate_every": 0, "gamma": 0, "hard_count": 0, "hard_rounds": 1, "hard_share": 0, "label_smoothing": 0,
-    "loss_every": 1, "momentum": 0, "output_stride": 0, "power": 0, "rate": 0, "seed": 0, "steps": 0, "warmup": 0,
-    "workers": 0,
+    "loss_every": 1, "momentum": 0, "output_stride": 0, "power": 0, "rate": 0, "seed": 0, "short_side": 0, "steps": 0,
+    "warmup": 0, "workers": 0,
 }  # fmt: skip
 _AT_MOST = {"hard_share": 1, "label_smoothing": 1, "momentum": 1}
 
@@ -36,6 +36,7 @@ _USED: Mapping[str, tuple[Callable[[Recipe], bool], str]] = {
     "gamma": (lambda recipe: recipe.schedule == "step", "with schedule=step"),
     "power": (lambda recipe: recipe.schedule == "poly", "with schedule=poly"),
     "proposals": (lambda recipe: recipe.task == "detection", "in detection"),
+    "short_side": (lambda recipe: recipe.task == "classification", "in classification"),
     "class_weights": (lambda recipe: recipe.task != "detection", "in classification and segmentation"),
     "label_smoothing": (
         lambda recipe: recipe.task != "detection" and recipe.hard != "focal",
