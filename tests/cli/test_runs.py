@@ -57,6 +57,8 @@ def test_broken_images_are_3_and_skipped_only_when_asked(capsys):
         (["evaluate", "data"], 3, "data is no directory of a run (it has no recipe.json)"),
         (["evaluate", "run", "--split", "tset"], 2, "unknown split 'tset'; did you mean 'test'?"),
         (["evaluate", "run", "--data", "nowhere"], 3, "no such folder: nowhere"),
+        (["evaluate", "run", "--ten-crop"], 2, "ten crops are of classifiers, and the run is for segmentation"),
+        (["predict", "run", "data/JPEGImages", "--out", "out", "--ten-crop"], 2, "leave --ten-crop out"),
         (["evaluate", "run", "--scales", "0"], 2, "expected scales above 0"),
         (["evaluate", "run", "--scales", "big"], 2, "expected factors such as 0.75,1,1.25, got 'big'"),
         (["evaluate", "run", "--device", "cuda:99"], 2, "there is no device 'cuda:99' here"),

@@ -51,16 +51,16 @@ def score_command(tmp_path, kind, *words):
     return json.loads((tmp_path / "scored.json").read_text())
 
 
-def check_round_trip(run, dataset, tmp_path, *, images=None, flip="none"):
+def check_round_trip(run, dataset, tmp_path, *, images=None, **asked):
     """Predict, score the files by the command, and compare every number with those of `evaluate`."""
     root = dataset.samples[0].image.parents[0 if images is not None else 1]
     task, out = run.recipe.task, tmp_path / "predicted"
     names = [sample.name for sample in dataset.part("test").samples]
     (tmp_path / "names.txt").write_text("\n".join(names))
-    found = evaluate(run, split="test", flip=flip).to_dict()
+    found = evaluate(run, split="test", **asked).to_dict()
     if task == "classification":
         root = tmp_path / "data"
-        predict(run, root, out=out, flip=flip)
+        predict(run, root, out=out, **asked)
         truth = tmp_path / "truth.csv"
         with truth.open("w", newline="") as file:
             rows = [(sample.name, run.classes[sample.label]) for sample in dataset.samples]
@@ -68,12 +68,12 @@ def check_round_trip(run, dataset, tmp_path, *, images=None, flip="none"):
         words = ("--truth", truth, "--pred", out / "scores.csv", "--classes", ",".join(run.classes))
         scored = score_command(tmp_path, "labels", *words, "--names", tmp_path / "names.txt")
     elif task == "segmentation":
-        predict(run, root / "JPEGImages", out=out, flip=flip, pictures=False)
+        predict(run, root / "JPEGImages", out=out, **asked, pictures=False)
         words = ("--truth", root / "SegmentationClass", "--pred", out / "masks", "--ignore", 255)
         words += ("--classes", ",".join(run.classes), "--names", tmp_path / "names.txt")
         scored = score_command(tmp_path, "masks", *words)
     else:
-        predict(run, root / "JPEGImages", out=out, flip=flip, pictures=False)
+        predict(run, root / "JPEGImages", out=out, **asked, pictures=False)
         words = ("--truth", root, "--pred", out / "boxes.json", "--coordinates", "coco")
         words += ("--classes", ",".join(run.classes), "--names", tmp_path / "names.txt")
         scored = score_command(tmp_path, "boxes", *words)
@@ -88,6 +88,15 @@ def check_round_trip(run, dataset, tmp_path, *, images=None, flip="none"):
 @pytest.mark.parametrize("flip", ["none", "horizontal"])
 def test_scores_of_predictions_are_those_of_evaluate(scenes_run, tmp_path, flip, capsys):
     check_round_trip(*scenes_run, tmp_path, flip=flip)
+
+
+def test_ten_crops_are_scored_as_predicted(tmp_path, capsys):
+    run, dataset = run_and_data(tmp_path, "classification")
+    found = check_round_trip(run, dataset, tmp_path, crops="ten")
+    assert (found["crops"], found["choices"][0]["crops"]) == ("ten", "ten")
+    scores = (tmp_path / "predicted" / "scores.csv").read_text()
+    predict(run, tmp_path / "data", out=tmp_path / "predicted")  # the centre is another setting
+    assert (tmp_path / "predicted" / "scores.csv").read_text() != scores
 
 
 @pytest.mark.parametrize(("name", "task"), [("camvid_half", "segmentation"), ("bccd320", "detection")])

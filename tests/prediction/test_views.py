@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.transforms.v2 import functional as vision
 
 from perimetry.data.pyramids import Scales, detect_pyramid, merge_boxes, own_size
 from perimetry.errors import InputError
@@ -59,6 +60,23 @@ def test_labels_of_views_are_averaged(tmp_path):
     assert [view.cost.size for view in views] == [(24, 24), (24, 24), (12, 12), (12, 12)]
     torch.testing.assert_close(merged(views), sum(view.told for view in views) / 4)
     assert float(merged(views).sum()) == pytest.approx(1)
+
+
+def test_ten_crops_are_torchvisions(tmp_path):
+    run, pixels = run_of(tmp_path, "classification"), image(27, 40)  # 27: the short side before a crop of 24
+    prepared = (pixels.float() / 255 - 0.5) / 0.25
+    crops = torch.stack(vision.five_crop(prepared, [24, 24]))
+    with torch.no_grad():
+        expected = run.network(torch.cat((crops, crops.flip(-1)))).softmax(1)
+    views = views_of(run, pixels, crops="ten")
+    assert [view.flipped for view in views] == [False] * 5 + [True] * 5
+    torch.testing.assert_close(torch.stack([view.told for view in views]), expected)
+    torch.testing.assert_close(merged(views), expected.mean(0))
+    assert len(views_of(run, pixels, crops="ten", scales=(1.0, 0.5))) == 20
+    with pytest.raises(InputError, match="mirrored already; leave --flip or --ten-crop out"):
+        views_of(run, pixels, crops="ten", flip="horizontal")
+    with pytest.raises(InputError, match="ten crops are of classifiers, and the run is for detection"):
+        views_of(run_of(tmp_path, "detection"), pixels, crops="ten")
 
 
 def test_boxes_of_mirrored_images_are_mirrored_back(tmp_path):

@@ -37,6 +37,7 @@ def add_run_options(options: Options) -> None:
     add = options.add_argument_group("image pyramid").add_argument
     add("--scales", type=scales, default=(1.0,), metavar="LIST", help="factors of the tested size, as 0.75,1,1.25")
     add("--flip", action="store_true", help="look at each image mirrored too")
+    add("--ten-crop", action="store_true", help="of labels: the corners and the centre, and each of them mirrored")
 
 
 def _options() -> Options:
@@ -71,6 +72,7 @@ def run(words: Sequence[str]) -> int:
             proposals=options.proposals,
             scales=options.scales,
             flip="horizontal" if options.flip else "none",
+            crops="ten" if options.ten_crop else "centre",
             progress=progress.show,
         )
     for target, make in zip(files, (found.to_json, found.to_csv, found.to_html), strict=True):

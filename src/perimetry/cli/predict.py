@@ -52,6 +52,7 @@ def run(words: Sequence[str]) -> int:
             out=options.out,
             scales=options.scales,
             flip="horizontal" if options.flip else "none",
+            crops="ten" if options.ten_crop else "centre",
             threshold=options.threshold,
             pictures=not options.no_pictures,
             broken="skip" if options.skip_broken else "refuse",

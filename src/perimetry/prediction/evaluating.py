@@ -21,7 +21,7 @@ from perimetry.metrics import BoxPrediction, BoxTruth
 from perimetry.prediction.pictures import png_of_mask
 from perimetry.prediction.predicting import Show, check_proposals, told_of
 from perimetry.prediction.sets import LabelledImages, labelled_images
-from perimetry.prediction.views import Flip, Told, ToldBoxes, View, check_scales, mask_of, merged
+from perimetry.prediction.views import Crops, Flip, Told, ToldBoxes, View, check_crops, check_scales, mask_of, merged
 from perimetry.scoring.annotations import inclusive_corners
 from perimetry.scoring.boxes import score_boxes
 from perimetry.scoring.labels import score_labels
@@ -42,12 +42,13 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
 class Choice:
     """One way to look at each image, its scores, and what it cost.
 
-    scales: factors; seconds: of the network alone on all views of an image, the mean over images; peak_bytes: the most
-    that its results took at once, None where the device does not tell.
+    scales: factors; crops: "ten" or "centre"; seconds: of the network alone on all views of an image, the
+    mean over images; peak_bytes: the most that its results took at once, None where the device does not tell.
     """
 
     scales: tuple[float, ...]
     flip: Flip
+    crops: Crops
     scored: Scored
     seconds: float
     peak_bytes: int | None
@@ -92,10 +93,12 @@ class Evaluated:
             "split": self.split,
             "scales": list(self.choice.scales),
             "flip": self.choice.flip,
+            "crops": self.choice.crops,
             "choices": [
                 {
                     "scales": list(each.scales),
                     "flip": each.flip,
+                    "crops": each.crops,
                     **each.headlines(),
                     "seconds": each.seconds,
                     "peak_bytes": each.peak_bytes,
@@ -134,16 +137,18 @@ def evaluate(
     proposals: str | Path | None = None,
     scales: Sequence[float] = (1.0,),
     flip: Flip = "none",
+    crops: Crops = "centre",
     progress: Show | None = None,
 ) -> Evaluated:
     """Score the run on the images of a split.
 
-    data, split, proposals: see `perimetry.prediction.sets.labelled_images`. scales, flip: of an image pyramid, see
-    `views_of`; with several scales each is scored by itself too, with its time and memory. Images are read one by one.
+    data, split, proposals: see `perimetry.prediction.sets.labelled_images`. scales, flip, crops: see `views_of`; with
+    several scales each is scored by itself too, with its time and memory. Images are read one by one.
     Raises `FileError` for an image or a truth that cannot be read, `InputError` for data that do not fit.
     """
     factors = check_scales(scales)
     check_proposals(run, proposals)
+    check_crops(run, crops, flip)
     chosen = labelled_images(run, data, split=split, proposals=proposals)
     samples = chosen.data.samples
     # Each scale by itself, and all together at the end.
@@ -153,11 +158,11 @@ def evaluate(
     for number, sample in enumerate(samples):
         if progress is not None:
             progress(number, len(samples))
-        views = told_of(run, sample, read_pixels(sample.image), factors, flip)
+        views = told_of(run, sample, read_pixels(sample.image), factors, flip, crops)
         for way, each in zip(ways, collected, strict=True):
             each.add(sample, [view for view in views if view.scale in way])
     choices = tuple(
-        Choice(way, flip, each.scored(), each.seconds / len(samples), each.peak)
+        Choice(way, flip, crops, each.scored(), each.seconds / len(samples), each.peak)
         for way, each in zip(ways, collected, strict=True)
     )
     photos = {sample.name: sample.image for sample in samples}

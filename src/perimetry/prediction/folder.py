@@ -38,6 +38,7 @@ class Settings:
     labels: tuple[str, ...]
     scales: tuple[float, ...]
     flip: str
+    crops: str
     threshold: float
 
     def to_dict(self) -> dict[str, Any]:

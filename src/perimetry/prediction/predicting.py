@@ -14,7 +14,7 @@ from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.images import read_pixels
 from perimetry.prediction.folder import PredictionFolder, Settings
 from perimetry.prediction.images import samples_of
-from perimetry.prediction.views import Flip, View, check_scales, merged, views_of
+from perimetry.prediction.views import Crops, Flip, View, check_crops, check_scales, merged, views_of
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
 
@@ -43,6 +43,7 @@ def predict(
     out: str | Path,
     scales: Sequence[float] = (1.0,),
     flip: Flip = "none",
+    crops: Crops = "centre",
     threshold: float = 0.0,
     pictures: bool = True,
     broken: Broken = "refuse",
@@ -52,7 +53,7 @@ def predict(
 ) -> Predicted:
     """Write what the run tells of an image, or of all in a folder, into the folder `out`.
 
-    scales, flip: of an image pyramid, see `views_of`. threshold: boxes of lower scores are left out of all files.
+    scales, flip, crops: see `views_of`. threshold: boxes of lower scores are left out of all files.
     broken: "refuse" raises for an image that cannot be read, "skip" goes on and names it in the result. ids: COCO's
     annotations whose ids boxes.json takes. proposals: their file, for networks that are given them.
     See `PredictionFolder` for what is written; what was told before by the same weights, of an image that has not
@@ -64,6 +65,7 @@ def predict(
     if ids is not None and run.recipe.task != "detection":
         raise InputError(f"ids are of boxes, and the run is for {run.recipe.task}; leave --ids out")
     check_proposals(run, proposals)
+    check_crops(run, crops, flip)
     if not 0 <= threshold <= 1:
         raise InputError(f"expected a threshold from 0 to 1, got {threshold}")
     if broken not in get_args(Broken):
@@ -73,7 +75,7 @@ def predict(
     if proposals is not None:
         data = Dataset(run.recipe.task, str(images), run.classes, tuple(samples))
         samples = list(with_proposals(data, read_proposals(proposals)).samples)
-    folder = PredictionFolder.open(out, settings_of(run, factors, flip, threshold))
+    folder = PredictionFolder.open(out, settings_of(run, factors, flip, crops, threshold))
     done: list[str] = []
     kept: list[str] = []
     skipped: list[tuple[str, str]] = []
@@ -91,7 +93,7 @@ def predict(
                     raise
                 skipped.append((sample.name, str(error)))
                 continue
-            told = merged(told_of(run, sample, image, factors, flip))
+            told = merged(told_of(run, sample, image, factors, flip, crops))
             folder.add(sample, image, told, pictures=pictures, labels=run.label_names)
             done.append(sample.name)
     finally:
@@ -105,7 +107,7 @@ def check_proposals(run: Run, proposals: object) -> None:
         raise InputError(f"the network of {run.path} takes no proposals; leave --proposals out")
 
 
-def settings_of(run: Run, scales: tuple[float, ...], flip: Flip, threshold: float) -> Settings:
+def settings_of(run: Run, scales: tuple[float, ...], flip: Flip, crops: Crops, threshold: float) -> Settings:
     """What decides the predictions of a run."""
     return Settings(
         run=str(run.path),
@@ -115,11 +117,14 @@ def settings_of(run: Run, scales: tuple[float, ...], flip: Flip, threshold: floa
         labels=run.label_names,
         scales=scales,
         flip=flip,
+        crops=crops,
         threshold=threshold,
     )
 
 
-def told_of(run: Run, sample: Sample, image: torch.Tensor, scales: tuple[float, ...], flip: Flip) -> list[View]:
+def told_of(
+    run: Run, sample: Sample, image: torch.Tensor, scales: tuple[float, ...], flip: Flip, crops: Crops = "centre"
+) -> list[View]:
     """The views of a sample's image, with its proposals where it has some."""
     proposals = None if sample.proposals is None else torch.from_numpy(sample.proposals.copy())
-    return views_of(run, image, scales=scales, flip=flip, proposals=proposals)
+    return views_of(run, image, scales=scales, flip=flip, crops=crops, proposals=proposals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,14 @@ from perimetry.data.pyramids import (
     segment_pyramid,
     taken_as_given,
 )
-from perimetry.errors import InputError
+from perimetry.data.transforms import Crop, TenCrop, TestTransform
+from perimetry.errors import InputError, UnknownNameError
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
 from perimetry.training.tasks import named_outputs
 
 Flip = Literal["none", "horizontal"]
+Crops = Literal["centre", "ten"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,29 +77,34 @@ def views_of(
     *,
     scales: Sequence[float] = (1.0,),
     flip: Flip = "none",
+    crops: Crops = "centre",
     proposals: Tensor | None = None,
 ) -> list[View]:
     """What the run's network tells of each view of an image, uint8 (3, H, W).
 
     scales: factors of the size at which the run's images were tested (of detectors: to which they bring images
-    themselves). flip: "horizontal" adds each view's mirror image. proposals: (P, 4) in pixels of the image, for
-    detectors that are given them.
+    themselves). flip: "horizontal" adds each view's mirror image. crops: see `check_crops`. proposals: (P, 4) in pixels
+    of the image, for detectors that are given them.
     Raises `InputError` where the network does not take an image of that size.
     """
+    check_crops(run, crops, flip)
     device = next(iter(run.network.parameters())).device
-    prepared, _ = run.transform(image)
+    prepared, _ = (_ten_crops(run.transform) if crops == "ten" else run.transform)(image)
     prepared = prepared.to(device)
     if proposals is not None:
         proposals = proposals.to(device) * _ratio(image, prepared)
+    if crops == "ten":
+        looks = [(crop, number >= len(prepared) // 2) for number, crop in enumerate(prepared)]
+    else:
+        looks = [(prepared, False), (prepared.flip(-1), True)][: 1 + (flip == "horizontal")]
     found = []
     for scale in scales:
-        for flipped in (False, True) if flip == "horizontal" else (False,):
-            given = prepared.flip(-1) if flipped else prepared
+        for given, flipped in looks:
             try:
                 boxes = _mirrored(proposals, prepared) if flipped and proposals is not None else proposals
                 told, cost = _tell(run, given, scale, boxes)
             except RuntimeError as error:  # torch says so when sizes do not fit a layer, or memory does not suffice
-                size = "×".join(str(round(side * scale)) for side in prepared.shape[1:])
+                size = "×".join(str(round(side * scale)) for side in given.shape[1:])
                 reason = str(error).strip().splitlines()[0][:200]
                 raise InputError(
                     f"the network of {run.path} fails on an image of {size} pixels: {reason}; leave other scales out, "
@@ -106,6 +113,24 @@ def views_of(
             back = _brought_back(told, prepared, image, flipped=flipped)
             found.append(View(scale, flipped, back, Cost(cost.size, flipped, cost.seconds, cost.peak_bytes)))
     return found
+
+
+def check_crops(run: Run, crops: Crops, flip: Flip) -> None:
+    """Raise where crops cannot be had: "ten" are a classifier's, the corners, the centre and each of them mirrored.
+
+    Source: Krizhevsky et al. 2012, section 4.1.
+    """
+    if crops not in get_args(Crops):
+        raise UnknownNameError("choice of crops", crops, known=get_args(Crops), advice='"centre" or "ten"')
+    if crops == "ten" and run.recipe.task != "classification":
+        raise InputError(f"ten crops are of classifiers, and the run is for {run.recipe.task}; leave --ten-crop out")
+    if crops == "ten" and flip != "none":
+        raise InputError("five of the ten crops are mirrored already; leave --flip or --ten-crop out")
+
+
+def _ten_crops(transform: TestTransform) -> TestTransform:
+    """The transform with ten crops where it has one."""
+    return TestTransform(tuple(TenCrop(step.size) if isinstance(step, Crop) else step for step in transform.steps))
 
 
 def merged(views: Sequence[View]) -> Told:

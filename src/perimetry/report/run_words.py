@@ -22,14 +22,15 @@ def abstract(evaluated: Evaluated) -> str:
 
 
 def choice_name(choice: Choice) -> str:
-    """The scales, and the flip.
+    """The scales, and the flip or the crops.
 
     >>> from types import SimpleNamespace
-    >>> choice_name(SimpleNamespace(scales=(0.75, 1.0), flip="horizontal"))
+    >>> choice_name(SimpleNamespace(scales=(0.75, 1.0), flip="horizontal", crops="centre"))
     '×0.75 ×1, mirrored too'
     """
     scales = " ".join(f"×{scale:g}" for scale in choice.scales)
-    return scales + (", mirrored too" if choice.flip == "horizontal" else "")
+    mirrored = ", mirrored too" if choice.flip == "horizontal" else ""
+    return scales + (", ten crops" if choice.crops == "ten" else mirrored)
 
 
 def choice_rows(evaluated: Evaluated) -> tuple[list[str], list[list[str]]]:
