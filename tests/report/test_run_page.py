@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from perimetry.data import open_dataset
 from perimetry.prediction import evaluate
 from perimetry.report.run_html import run_html
+from perimetry.report.run_mined import mined_samples
 from perimetry.report.run_plots import run_plots
 from perimetry.report.run_samples import samples, told_wrong
+from perimetry.training.bootstrapping import Mined, Round, write_rounds
 from perimetry.training.run import load_run
-from perimetry.training.run_directory import Metrics
+from perimetry.training.run_directory import Metrics, RunDirectory
 from prediction.made_runs import BUILDERS, make_run, make_scenes
 from report.elements import Elements
 
@@ -73,6 +76,30 @@ def test_labels_that_were_told_wrong_are_shown_the_furthest_first(tmp_path):
     ranks = {image.name: image.scores["rank"] for image in found.scored.images if not image.scores["correct"]}
     assert [ranks[shown.name] for shown in wrong] == sorted(ranks.values(), reverse=True)
     assert all(", in truth " in shown.caption for shown in wrong)
+
+
+@pytest.mark.parametrize("task", ["classification", "detection"])
+def test_what_was_mined_is_shown_the_surest_first(tmp_path, task):
+    data = make_scenes(tmp_path / "data", task)
+    dataset = open_dataset(data, task=task)
+    run = make_run(tmp_path / "run", task, data, dataset.classes)
+    names = [sample.name for sample in dataset.part("train").samples]
+    box = (4.0, 6.0, 10.0, 12.0) if task == "detection" else None
+    found = [
+        Mined(name, index, dataset.classes[0], score, box)
+        for index, (name, score) in enumerate([(names[1], 0.5), (names[0], 0.75), ("gone", 0.9)])
+    ]
+    write_rounds(RunDirectory(run).mined, [Round(3, tuple(found)), Round(7, tuple(found[:1])), Round(15, tuple(found))])
+    evaluated = evaluate(load_run(run))  # after step 10: the last round had not been held
+    assert [len(each.examples) for each in evaluated.run.mined()] == [3, 1]
+    shown = mined_samples(evaluated.run.mined(), evaluated.mined_photos(), dataset.classes)
+    assert [each.name for each in shown] == [names[0], names[1], names[1]]
+    assert shown[0].view == ((0.0, 0.0, 16.0, 18.0) if box else (0.0, 0.0, 32.0, 32.0))
+    page = run_html(evaluated)
+    assert f"taken for {dataset.classes[0]} 0.75, after step 3" in page.replace("<wbr>", "")
+    assert "after step 3: 3 false positives, after step 7: 1 false positive." in page
+    shutil.rmtree(data / ("train" if task == "classification" else "JPEGImages"))
+    assert "Hard examples" in run_html(evaluated)
 
 
 def test_a_long_loss_is_drawn_as_a_mean_too(tmp_path):

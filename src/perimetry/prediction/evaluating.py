@@ -20,7 +20,7 @@ from perimetry.images import read_pixels
 from perimetry.metrics import BoxPrediction, BoxTruth
 from perimetry.prediction.pictures import png_of_mask
 from perimetry.prediction.predicting import Show, check_proposals, told_of
-from perimetry.prediction.sets import LabelledImages, labelled_images
+from perimetry.prediction.sets import LabelledImages, labelled_images, own_photos
 from perimetry.prediction.views import Crops, Flip, Told, ToldBoxes, View, check_crops, check_scales, mask_of, merged
 from perimetry.scoring.annotations import inclusive_corners
 from perimetry.scoring.boxes import score_boxes
@@ -80,6 +80,10 @@ class Evaluated:
     def scored(self) -> Scored:
         """All scores: of the whole set, by class, and of each image."""
         return self.choice.scored
+
+    def mined_photos(self) -> dict[str, Path]:
+        """The file of each image in which bootstrapping may have found something; none where the data has gone."""
+        return own_photos(self.run) if self.run.mined() else {}
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data, as `--json` writes it: the run, each choice, and what `perimetry score` tells."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from perimetry.data import Dataset, coco, open_dataset, read_proposals, with_proposals
 from perimetry.data.dataset import split_name
-from perimetry.errors import InputError, UnknownNameError
+from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.training.run import Run
 from perimetry.training.samples import FileSamples
 from perimetry.training.sets import open_sets
@@ -51,6 +51,14 @@ def labelled_images(
     if file:
         part = with_proposals(part, read_proposals(file))
     return LabelledImages(part, part.split, boxes)
+
+
+def own_photos(run: Run) -> dict[str, Path]:
+    """The files of the images of the run's own data, by name; none where it is not there any more."""
+    try:
+        return {sample.name: sample.image for sample in _opened(run, run.recipe.data).samples}
+    except (FileError, InputError):
+        return {}
 
 
 def _part(data: Dataset, split: str | None) -> Dataset:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perimetry.report.numbers import plain
 from perimetry.report.pages import page_parts, template
+from perimetry.report.run_mined import mined_samples, round_words
 from perimetry.report.run_plots import run_plots
 from perimetry.report.run_samples import legend, samples, told_wrong
 from perimetry.report.run_words import abstract, choice_rows, recipe_rows
@@ -26,6 +27,7 @@ def run_html(evaluated: Evaluated) -> str:
     headings, rows = choice_rows(evaluated)
     context = score_context(evaluated.scored, more_plots=drawn)
     shown = samples(evaluated.scored, evaluated.photos)
+    rounds = run.mined()
     styles, scripts = ["report.css", "score.css", "data.css", "run.css"], ["theme.js", "score_plots.js", "score.js"]
     page: str = template("run.html.j2").render(
         **context,
@@ -38,6 +40,8 @@ def run_html(evaluated: Evaluated) -> str:
         samples=shown,
         legend=legend(evaluated.scored, shown),
         told_wrong=told_wrong(evaluated.scored, evaluated.photos),
+        rounds=round_words(rounds),
+        mined=mined_samples(rounds, evaluated.mined_photos(), run.classes),
         recipe=recipe_rows(evaluated),
         versions=[(plain(name), plain(text)) for name, text in run.versions().items()],
         weights=run.weights,

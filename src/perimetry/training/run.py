@@ -15,6 +15,7 @@ from perimetry.data import BACKGROUND
 from perimetry.data.transforms import Crop, ResizeShort, TestTransform
 from perimetry.errors import FileError, UnknownNameError, WeightsError
 from perimetry.models.weights import read_checkpoint
+from perimetry.training.bootstrapping import Round, read_rounds
 from perimetry.training.checkpoints import weights_file
 from perimetry.training.networks import build_network
 from perimetry.training.preparing import testing_transform
@@ -71,6 +72,10 @@ class Run:
     def metrics(self) -> Metrics:
         """The numbers that were logged while it was trained."""
         return RunDirectory(self.path).metrics()
+
+    def mined(self) -> tuple[Round, ...]:
+        """What bootstrapping found up to this checkpoint; nothing without it."""
+        return read_rounds(RunDirectory(self.path).mined, before=self.step)
 
     def versions(self) -> dict[str, str]:
         """The versions with which it was trained."""
