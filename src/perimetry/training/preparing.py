@@ -7,7 +7,6 @@ from perimetry.data.transforms import (
     Crop,
     Flip,
     Lighting,
-    Normalize,
     RandomScale,
     ResizeShort,
     Sanitize,
@@ -55,7 +54,7 @@ def training_transform(recipe: Recipe, built: Built) -> TrainTransform:
         resized = _detection_sizes(recipe, built)
         colors = [*colors, Sanitize()]
     where = "anywhere" if drawn else "centre"
-    cut: list[Step] = [Crop((height, width), where, fill=_fill(built.normalize))] if height else []
+    cut: list[Step] = [Crop((height, width), where, fill=built.normalize.color)] if height else []
     return TrainTransform((*resized, *cut, *flip, *colors, built.normalize), recipe.seed)
 
 
@@ -64,7 +63,7 @@ def testing_transform(recipe: Recipe, built: Built) -> TestTransform:
     if recipe.task == "classification":
         height, width = crop_size(recipe, built)
         resize = ResizeShort((recipe.short_side or short_side(min(height, width)),))
-        return TestTransform((resize, Crop((height, width), "centre", fill=_fill(built.normalize)), built.normalize))
+        return TestTransform((resize, Crop((height, width), "centre", fill=built.normalize.color), built.normalize))
     if recipe.task == "segmentation":
         return TestTransform((built.normalize,))
     sizes = _detection_sizes(recipe, built)
@@ -92,9 +91,3 @@ def _detection_sizes(recipe: Recipe, built: Built) -> list[Step]:
     if built.resizes or not sizes:
         return []
     return [ResizeShort(sizes, max(*recipe.size, *sizes, 0 if max(recipe.size) else max(sizes) * 5 // 3))]
-
-
-def _fill(normalize: Normalize) -> tuple[int, int, int]:
-    """The mean colour, which is 0 after normalisation."""
-    red, green, blue = (round(255 * level) for level in normalize.mean)
-    return red, green, blue

@@ -130,6 +130,16 @@ class Normalize:
         """No."""
         return False
 
+    @property
+    def color(self) -> tuple[int, int, int]:
+        """The mean colour, 0 to 255, which is 0 after normalisation: what crops fill with.
+
+        >>> Normalize().color
+        (124, 116, 104)
+        """
+        red, green, blue = (round(255 * level) for level in self.mean)
+        return red, green, blue
+
     def __call__(self, sample: Sample, draws: Draws) -> Sample:  # noqa: ARG002 - as every step
         """Normalise (..., 3, H, W)."""
         image = vision.to_dtype(sample[0], torch.float32, scale=True)

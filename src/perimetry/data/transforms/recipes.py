@@ -43,8 +43,8 @@ def classic_training(
     Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     """
     sides = (short,) if isinstance(short, int) else short
-    fill = _color(normalize)
-    return _training(seed, ResizeShort(sides), Crop((size, size), fill=fill), Flip(), jitter, lighting, normalize)
+    crop = Crop((size, size), fill=normalize.color)
+    return _training(seed, ResizeShort(sides), crop, Flip(), jitter, lighting, normalize)
 
 
 def resized_crop_training(
@@ -69,7 +69,7 @@ def classic_testing(
     """Classification: short side to 256, then the centre crop, or AlexNet's ten (see `mean_scores`)."""
     if crops not in ("centre", "ten"):
         raise UnknownNameError("choice of crops", crops, known=("centre", "ten"), advice='"centre" or "ten"')
-    cut: Step = TenCrop((size, size)) if crops == "ten" else Crop((size, size), "centre", _color(normalize))
+    cut: Step = TenCrop((size, size)) if crops == "ten" else Crop((size, size), "centre", normalize.color)
     return TestTransform((ResizeShort((short,)), cut, normalize))
 
 
@@ -82,7 +82,7 @@ def segmentation_training(
     normalize: Normalize = _IMAGENET,
 ) -> TrainTransform:
     """Segmentation as DeepLab trains it: random scale, a crop padded with the mean colour (its mask with 255), flip."""
-    return _training(seed, RandomScale(*scale), Crop(size, fill=_color(normalize)), Flip(), jitter, normalize)
+    return _training(seed, RandomScale(*scale), Crop(size, fill=normalize.color), Flip(), jitter, normalize)
 
 
 def segmentation_testing(*, normalize: Normalize = _IMAGENET) -> TestTransform:
@@ -117,9 +117,3 @@ def detection_testing(
 
 def _training(seed: int, *steps: Step | None) -> TrainTransform:
     return TrainTransform(tuple(step for step in steps if step is not None), seed)
-
-
-def _color(normalize: Normalize) -> tuple[int, int, int]:
-    """The mean colour, which is 0 after normalisation."""
-    red, green, blue = (round(255 * level) for level in normalize.mean)
-    return red, green, blue
