@@ -61,20 +61,13 @@ class RunDirectory:
 
     def versions(self) -> dict[str, str]:
         """The versions with which the run began: perimetry, torch, python."""
-        self.read()
-        content = json.loads((self.path / "recipe.json").read_bytes())
+        *_, content = self._read()
         return {str(name): str(version) for name, version in dict(content.get("versions", {})).items()}
 
     def read(self) -> tuple[Recipe, dict[str, Any]]:
         """The recipe and the facts of a run; raises `FileError` where this is none."""
-        file = self.path / "recipe.json"
-        try:
-            content = json.loads(file.read_bytes())
-            return make_recipe(content["recipe"]), dict(content["facts"])
-        except FileNotFoundError:
-            raise FileError(f"{self.path} is no directory of a run (it has no recipe.json)") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FileError(f"{file} is no recipe of a run: {error}") from error
+        recipe, facts, _ = self._read()
+        return recipe, facts
 
     @property
     def mined(self) -> Path:
@@ -84,6 +77,17 @@ class RunDirectory:
     def metrics(self) -> Metrics:
         """The table of numbers so far."""
         return Metrics(self.path / "metrics.csv")
+
+    def _read(self) -> tuple[Recipe, dict[str, Any], Mapping[str, Any]]:
+        """The recipe, the facts, and all that recipe.json holds."""
+        file = self.path / "recipe.json"
+        try:
+            content = json.loads(file.read_bytes())
+            return make_recipe(content["recipe"]), dict(content["facts"]), content
+        except FileNotFoundError:
+            raise FileError(f"{self.path} is no directory of a run (it has no recipe.json)") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileError(f"{file} is no recipe of a run: {error}") from error
 
     def _compare(self, recipe: Recipe, facts: Mapping[str, Any]) -> None:
         before, known = self.read()
