@@ -22,6 +22,7 @@ from perimetry.data.pyramids import (
     taken_as_given,
 )
 from perimetry.data.transforms import Crop, TenCrop, TestTransform
+from perimetry.data.transforms.geometry import flip_boxes
 from perimetry.errors import InputError, UnknownNameError
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
@@ -101,7 +102,7 @@ def views_of(
     for scale in scales:
         for given, flipped in looks:
             try:
-                boxes = _mirrored(proposals, prepared) if flipped and proposals is not None else proposals
+                boxes = flip_boxes(proposals, prepared.shape[2]) if flipped and proposals is not None else proposals
                 told, cost = _tell(run, given, scale, boxes)
             except RuntimeError as error:  # torch says so when sizes do not fit a layer, or memory does not suffice
                 size = "×".join(str(round(side * scale)) for side in given.shape[1:])
@@ -208,11 +209,6 @@ def _ratio(image: Tensor, other: Tensor) -> Tensor:
     return torch.tensor([x, y, x, y], device=other.device)
 
 
-def _mirrored(boxes: Tensor, image: Tensor) -> Tensor:
-    width = image.shape[2]
-    return torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
-
-
 def _brought_back(told: Any, prepared: Tensor, image: Tensor, *, flipped: bool) -> Told:
     """In pixels of the image as it was read, on the CPU."""
     if isinstance(told, Tensor):
@@ -222,7 +218,7 @@ def _brought_back(told: Any, prepared: Tensor, image: Tensor, *, flipped: bool) 
         if upright.shape[1:] != image.shape[1:]:
             upright = functional.interpolate(upright[None], size=image.shape[1:], mode="bilinear")[0]
         return upright.cpu()
-    boxes = _mirrored(told.boxes_xyxy, prepared) if flipped else told.boxes_xyxy
+    boxes = flip_boxes(told.boxes_xyxy, prepared.shape[2]) if flipped else told.boxes_xyxy
     boxes = boxes.float().cpu() * _ratio(prepared, image).cpu()
     order = told.scores.float().cpu().argsort(descending=True, stable=True)
     return ToldBoxes(boxes[order], told.labels.cpu()[order], told.scores.float().cpu()[order])

@@ -14,6 +14,7 @@ from perimetry.data.pyramids.costs import Cost, run_measured
 from perimetry.data.pyramids.detector_sizes import taken_as_given
 from perimetry.data.pyramids.merging import Merge, merge_boxes
 from perimetry.data.pyramids.scales import Scales
+from perimetry.data.transforms.geometry import flip_boxes
 from perimetry.errors import ShapeError, TrainingModeError, UnknownNameError
 
 Flip = Literal["none", "horizontal"]
@@ -100,7 +101,7 @@ def detect_pyramid(
             (told,), cost = _run(model, [view], view, flipped)
         boxes = told["boxes"] * told["boxes"].new_tensor([width / view.shape[2], height / view.shape[1]] * 2)
         if flipped:
-            boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=1)
+            boxes = flip_boxes(boxes, width)
         found.append((boxes, told["labels"], told["scores"]))
         costs.append(cost)
     if len(found) == 1:

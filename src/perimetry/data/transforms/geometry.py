@@ -136,13 +136,18 @@ def flip(sample: Sample) -> Sample:
     if isinstance(target, Tensor):
         target = target.flip(-1)
     elif isinstance(target, dict):
-        mirrored = {}
-        for key in _BOXES:
-            if key in target:
-                left, top, right, bottom = target[key].unbind(1)
-                mirrored[key] = torch.stack((width - right, top, width - left, bottom), dim=1)
-        target = _with_boxes(target, mirrored)
+        target = _with_boxes(target, {key: flip_boxes(target[key], width) for key in _BOXES if key in target})
     return image.flip(-1), target
+
+
+def flip_boxes(boxes_xyxy: Tensor, width: int) -> Tensor:
+    """Boxes (K, 4) mirrored left and right in an image of that width, x2 and y2 not included.
+
+    >>> flip_boxes(torch.tensor([[0, 1, 3, 5]]), 10)
+    tensor([[ 7,  1, 10,  5]])
+    """
+    left, top, right, bottom = boxes_xyxy.unbind(1)
+    return torch.stack((width - right, top, width - left, bottom), dim=1)
 
 
 def sanitize(sample: Sample, *, least_side: float) -> Sample:
