@@ -1,18 +1,22 @@
-"""The backbones that detectors were published on, with the heads that belong to them, and any other backbone."""
+"""The backbones that detectors were published on, with the heads that belong to them, any other, and proposals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from torch import nn
 
 from perimetry.errors import InputError
+from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.detector_backbones import detector_backbone, maps_at
 from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool
+from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
+from perimetry.networks.sampling import AnchorSampling
 from perimetry.networks.trunks import Trunk, caffenet_trunk, vgg16_trunk, vgg_m_trunk, zf_trunk
 
-STRIDE = 16  # of the map that single-scale detectors pool from
+STRIDE: Final = 16  # of the map that single-scale detectors pool from
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +69,29 @@ def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
         widths=published.widths if published else _OTHER_WIDTHS,
     )
     return Parts(body, name, channels, head, published.proposal_width if published else _OTHER_PROPOSAL_WIDTH)
+
+
+def proposals_on(
+    map_name: str,
+    channels: int,
+    *,
+    width: int,
+    grid: AnchorGrid | None,
+    training: ProposalRule | None,
+    testing: ProposalRule | None,
+    sampling: AnchorSampling | None,
+) -> RegionProposals:
+    """The proposal network on a map of stride 16, with what Faster R-CNN published for what is None.
+
+    channels: of that map; width: of the layer before the scores. Raises `InputError` for a grid of another stride.
+    """
+    grid = grid or AnchorGrid.published(STRIDE)
+    if grid.stride != STRIDE:
+        raise InputError(f"the anchors stand on a map of stride {STRIDE}, got a grid of stride {grid.stride}")
+    return RegionProposals(
+        RegionProposalHead(channels, anchors=len(grid.boxes), width=width),
+        {map_name: grid},
+        training=training or ProposalRule(before=12_000, count=2000),
+        testing=testing or ProposalRule(before=6000, count=300),
+        sampling=sampling or AnchorSampling(),
+    )

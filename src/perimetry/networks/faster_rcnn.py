@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from perimetry.errors import InputError
 from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import ProposingDetector, RegionRule
-from perimetry.networks.detector_parts import STRIDE, parts_of
+from perimetry.networks.detector_parts import parts_of, proposals_on
 from perimetry.networks.image_batch import ImagePreparation
-from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
+from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
 
 _RELEASE = "rbgirshick/py-faster-rcnn"
@@ -48,18 +47,17 @@ def faster_rcnn(
     (137078239, 21546)
     """
     parts = parts_of(backbone, classes=classes)
-    grid = grid or AnchorGrid.published(STRIDE)
-    if grid.stride != STRIDE:
-        raise InputError(f"the anchors stand on a map of stride {STRIDE}, got a grid of stride {grid.stride}")
     return ProposingDetector(
         preparation=ImagePreparation(short_side=short_side, long_side=long_side),
         backbone=parts.backbone,
-        rpn=RegionProposals(
-            RegionProposalHead(parts.channels, anchors=len(grid.boxes), width=parts.proposal_width),
-            {parts.map: grid},
-            training=training_proposals or ProposalRule(before=12_000, count=2000),
-            testing=proposals or ProposalRule(before=6000, count=300),
-            sampling=anchor_sampling or AnchorSampling(),
+        rpn=proposals_on(
+            parts.map,
+            parts.channels,
+            width=parts.proposal_width,
+            grid=grid,
+            training=training_proposals,
+            testing=proposals,
+            sampling=anchor_sampling,
         ),
         head=parts.head,
         rule=RegionRule(

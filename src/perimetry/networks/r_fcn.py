@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from torch import nn
 
-from perimetry.errors import InputError
 from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import ProposingDetector, RegionRule
 from perimetry.networks.detector_backbones import detector_backbone, maps_at
+from perimetry.networks.detector_parts import STRIDE, proposals_on
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.position_sensitive_head import Offsets, PositionSensitiveHead
-from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
+from perimetry.networks.region_proposals import ProposalRule
 from perimetry.networks.residual_trunks import RESIDUAL_TRUNKS, residual_trunk
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
 
-STRIDE: Final = 16
 # Online hard example mining as R-FCN has it: all regions forward, the 128 of the largest loss, without suppression.
 R_FCN_HARD_EXAMPLES = RegionSampling(count=128, background=(0.0, 0.5), choice="hardest", overlap=None)
 R_FCN_HARD_PROPOSALS = ProposalRule(before=6000, count=300)
@@ -60,19 +58,18 @@ def r_fcn(
     body = detector_backbone(backbone, published=trunks, output_stride=STRIDE)
     channels = maps_at(body, STRIDE)
     proposing, scored = list(channels)[-2:][0], list(channels)[-1]  # res4 and res5, or one map for both
-    grid = grid or AnchorGrid.published(STRIDE)
-    if grid.stride != STRIDE:
-        raise InputError(f"the anchors stand on a map of stride {STRIDE}, got a grid of stride {grid.stride}")
     sampling = sampling or RegionSampling(count=128, background=(0.0, 0.5))
     return ProposingDetector(
         preparation=ImagePreparation(short_side=short_side, long_side=long_side),
         backbone=body,
-        rpn=RegionProposals(
-            RegionProposalHead(channels[proposing], anchors=len(grid.boxes), width=512),
-            {proposing: grid},
-            training=training_proposals or ProposalRule(before=12_000, count=2000),
-            testing=proposals or ProposalRule(before=6000, count=300),
-            sampling=anchor_sampling or AnchorSampling(),
+        rpn=proposals_on(
+            proposing,
+            channels[proposing],
+            width=512,
+            grid=grid,
+            training=training_proposals,
+            testing=proposals,
+            sampling=anchor_sampling,
         ),
         head=PositionSensitiveHead({scored: STRIDE}, channels=channels[scored], classes=classes, offsets=offsets),
         rule=RegionRule(
