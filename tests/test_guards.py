@@ -185,6 +185,12 @@ def test_heavy_libraries_stay_out_of_what_start_up_loads(file):
     assert heavy.isdisjoint({"torch", "torchvision", "timm", "numpy", "PIL", "jinja2", "pandas"})
 
 
+def test_models_of_other_sources_load_no_networks_of_this_package():
+    at_once = {name for file in FILES if part_of(file) == "models" for name, now in imports(file) if now}
+    assert "perimetry.errors.InputError" in at_once
+    assert not [name for name in at_once if name.startswith("perimetry.networks")]
+
+
 @pytest.mark.parametrize(
     ("code", "most_modules"),
     [

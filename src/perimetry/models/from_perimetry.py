@@ -1,33 +1,45 @@
-"""The networks of perimetry itself, by the names of their cards."""
+"""The networks of perimetry itself, by the names of their cards.
+
+They are imported when one is asked for: models of other sources start without them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel
 from perimetry.models.weights import without_prefix
-from perimetry.networks import CARDS, Card, GivenProposalsDetector, translate_weights
-from perimetry.networks.weights import names_elsewhere
+
+if TYPE_CHECKING:
+    from perimetry.networks import Card, GivenProposalsDetector
 
 PREFIX = "perimetry:"
 
 
 def names() -> tuple[str, ...]:
     """Every name that has a card, without the prefix."""
+    from perimetry.networks import CARDS
+
     return tuple(CARDS)
 
 
 def build(name: str) -> LoadedModel:
     """Build one of `names()` with its default arguments and random weights."""
+    from perimetry.networks import CARDS
+
     card = CARDS[name]
     return describe(card, card.build())
 
 
 def translate(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of torchvision's or timm's network of the kind, or of the module's own, under the module's names."""
+    from perimetry.networks import translate_weights
+    from perimetry.networks.weights import names_elsewhere
+
     known = [*module.state_dict(), *names_elsewhere(module)]
     return translate_weights(module, without_prefix(tensors, dict.fromkeys(known)))
 
@@ -35,9 +47,12 @@ def translate(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Ten
 def describe(card: Card, module: nn.Module) -> LoadedModel:
     """The input that a network of that card is made for.
 
+    >>> from perimetry.networks import CARDS
     >>> describe(CARDS["alexnet"], nn.Identity()).input_size
     (227, 227)
     """
+    from perimetry.networks import GivenProposalsDetector
+
     name = PREFIX + card.name
     detector = card.task == "detection"  # they resize and normalise inside
     if isinstance(module, GivenProposalsDetector):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from perimetry.models.from_perimetry import OnQuarters
 from perimetry.models.loaded import LoadedModel
-from perimetry.networks import CARDS, GivenProposalsDetector
 
 PREFIX = "run:"
 
@@ -22,6 +21,8 @@ def looks_like(name: str) -> bool:
 
 def build(name: str) -> LoadedModel:
     """The best network of a run, or the last where the run never evaluated; see `perimetry.training.run.load_run`."""
+    from perimetry.networks import CARDS, GivenProposalsDetector
+
     # The only way up: what a run's network is, only training knows (docs/design/0007-a-run-is-a-model-name.md).
     from perimetry.training.run import load_run
 
