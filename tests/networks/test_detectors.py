@@ -71,7 +71,7 @@ def test_freezing_keeps_the_first_layers_and_trains_the_others(name):
     assert len(frozen) == 8
     assert not dict(network.named_parameters())[name].requires_grad
     assert sum(p.requires_grad for p in network.parameters()) == len(list(network.parameters())) - 8
-    with pytest.raises(UnknownNameError, match="unknown parameter 'conv1_"):
+    with pytest.raises(UnknownNameError, match="unknown parameter or pattern 'conv1_"):
         freeze(network, "conv1_*")
 
 

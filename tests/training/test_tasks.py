@@ -7,12 +7,13 @@ from torch.nn import functional
 
 from perimetry.errors import InputError, ShapeError, UnknownNameError, WeightsError
 from perimetry.networks import classification_losses, segmentation_losses
+from perimetry.training import freeze
 from perimetry.training.classification import Classification
 from perimetry.training.detection import Detection
 from perimetry.training.segmentation import Segmentation
 from perimetry.training.step import NotFiniteError, train_step
 from perimetry.training.tasks import Batch, named_outputs
-from perimetry.training.transfer import freeze, freeze_norms, transfer
+from perimetry.training.transfer import freeze_norms, transfer
 
 
 class Known(nn.Module):
@@ -227,13 +228,13 @@ def test_weights_of_another_head_are_told():
 
 def test_freezing_by_pattern_and_norms():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    assert freeze(module, ["0.*"]) == ("0.weight", "0.bias")
+    assert freeze(module, "0.*") == ("0.weight", "0.bias")
     assert [parameter.requires_grad for parameter in module.parameters()] == [False, False, True, True]
     module.train()
     assert freeze_norms(module) == 1
     assert not module[1].training
     with pytest.raises(UnknownNameError, match=r"unknown parameter or pattern 'conv\.\*'"):
-        freeze(module, ["conv.*"])
+        freeze(module, "conv.*")
 
 
 def test_a_loss_on_every_eighth_pixel_is_that_of_shrunk_labels():

@@ -11,7 +11,7 @@ from perimetry.networks.cards import Card, Difference, Quantity, Result
 from perimetry.networks.classifier import AuxiliaryHead, Classifier, classification_losses
 from perimetry.networks.deeplab import DEEPLAB_LARGEFOV, deeplab_largefov
 from perimetry.networks.detections import DetectionRule
-from perimetry.networks.detector import GivenProposalsDetector, ProposingDetector, RegionRule, freeze
+from perimetry.networks.detector import GivenProposalsDetector, ProposingDetector, RegionRule
 from perimetry.networks.dilation import dilate
 from perimetry.networks.fast_rcnn import FAST_RCNN, ONLINE_HARD_EXAMPLES, fast_rcnn
 from perimetry.networks.faster_rcnn import FASTER_RCNN, faster_rcnn
@@ -19,6 +19,7 @@ from perimetry.networks.fcn import FCN8S, FCN16S, FCN32S, FCN_ALEXNET, fcn8s, fc
 from perimetry.networks.feature_pyramid import FeaturePyramid, feature_pyramid
 from perimetry.networks.fpn_cards import FAST_RCNN_FPN, FASTER_RCNN_FPN, R_FCN_FPN
 from perimetry.networks.fpn_detectors import fast_rcnn_fpn, faster_rcnn_fpn, pyramid_anchors, r_fcn_fpn
+from perimetry.networks.freezing import freeze
 from perimetry.networks.googlenet import GOOGLENET, googlenet
 from perimetry.networks.inception_v2 import INCEPTION_V2, inception_v2
 from perimetry.networks.inception_v3 import INCEPTION_V3, inception_v3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from perimetry.errors import InputError, UnknownNameError
+from perimetry.errors import InputError
 from perimetry.networks.box_coding import Deviations, encode_boxes
 from perimetry.networks.detections import DetectionRule, detections
 from perimetry.networks.image_batch import ImageBatch, ImagePreparation, Target, check_proposals, check_targets
@@ -235,26 +234,3 @@ class ProposingDetector(RegionDetector):
         with torch.no_grad():
             maps = torch.func.functional_call(self.backbone, shapes, (image,))
         return sum(len(grid.boxes) * maps[name][0, 0].numel() for name, grid in self.rpn.grids.items())
-
-
-def freeze(network: nn.Module, *patterns: str) -> list[str]:
-    """Keep the parameters whose names match a pattern from being trained; returns their names.
-
-    Fast R-CNN on VGG-16 was trained with `freeze(network, "backbone.conv1_*", "backbone.conv2_*")`. Raises
-    `UnknownNameError` for a pattern that matches nothing.
-
-    >>> freeze(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "0.*")
-    ['0.weight', '0.bias']
-    """
-    named = dict(network.named_parameters())
-    frozen = []
-    for pattern in patterns:
-        matched = fnmatch.filter(named, pattern)
-        if not matched:
-            raise UnknownNameError("parameter", pattern, known=named, advice="patterns match names of parameters")
-        frozen += matched
-    if not frozen:
-        raise InputError("name what to freeze, such as 'backbone.conv1_*'")
-    for name in frozen:
-        named[name].requires_grad = False
-    return frozen

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perimetry.networks import freeze
     from perimetry.training.classification import Classification
     from perimetry.training.detection import Detection
     from perimetry.training.loop import Fitted, fit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from perimetry.training.sets import Sets, open_sets
     from perimetry.training.step import NotFiniteError, train_step
     from perimetry.training.tasks import Batch
-    from perimetry.training.transfer import Transfer, freeze, freeze_norms
+    from perimetry.training.transfer import Transfer, freeze_norms
 
 _HOME_OF = {
     name: f"perimetry.training.{home}"
@@ -36,10 +37,10 @@ _HOME_OF = {
         "sets": ("Sets", "open_sets"),
         "step": ("NotFiniteError", "train_step"),
         "tasks": ("Batch",),
-        "transfer": ("Transfer", "freeze", "freeze_norms"),
+        "transfer": ("Transfer", "freeze_norms"),
     }.items()
     for name in names
-}
+} | {"freeze": "perimetry.networks"}
 
 __all__ = [
     "Batch",

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from perimetry.errors import InputError
+from perimetry.networks import freeze
 from perimetry.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from perimetry.training.optimizers import make_optimizer, parameter_groups
 from perimetry.training.precision import chosen_format
@@ -19,7 +20,7 @@ from perimetry.training.run_directory import RunDirectory
 from perimetry.training.schedules import rate_factor
 from perimetry.training.step import NotFiniteError
 from perimetry.training.tasks import Batch
-from perimetry.training.transfer import freeze, freeze_norms
+from perimetry.training.transfer import freeze_norms
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +42,8 @@ class State:
     def begin(cls, network: nn.Module, recipe: Recipe, device: torch.device) -> State:
         """The network on its device, frozen as asked, and its optimiser."""
         network = network.to(device, memory_format=chosen_format(recipe.memory_format, network))  # type: ignore[call-overload]
-        freeze(network, recipe.freeze)
+        if recipe.freeze:
+            freeze(network, *recipe.freeze)
         groups = parameter_groups(
             network, rate=recipe.rate, decay=recipe.decay, exempt=recipe.decay_exempt, multipliers=recipe.multipliers
         )

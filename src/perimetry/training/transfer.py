@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from perimetry.errors import UnknownNameError, WeightsError
+from perimetry.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +52,6 @@ def transfer(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -
         for name in used:
             own[name].copy_(tensors[name])
     return Transfer(tuple(used), skipped, tuple(name for name in own if name not in set(used)))
-
-
-def freeze(module: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Stop the parameters that match a glob from learning; returns their names.
-
-    Raises `UnknownNameError` for a glob that matches nothing.
-
-    >>> freeze(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)), ["0.*"])
-    ('0.weight', '0.bias')
-    """
-    names = [name for name, _ in module.named_parameters()]
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise UnknownNameError("parameter or pattern", pattern, known=names, advice="a glob such as 'conv1_*'")
-    frozen = tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
-    for name, parameter in module.named_parameters():
-        if name in frozen:
-            parameter.requires_grad_(False)
-    return frozen
 
 
 def freeze_norms(module: nn.Module) -> int:
