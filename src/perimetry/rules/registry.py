@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from perimetry.records import Value
 from perimetry.rules.relations import Relation
@@ -16,6 +16,7 @@ from perimetry.rules.relations import Relation
 Reads = Sequence[tuple[Value, Relation]]
 RuleFunction = Callable[["Call"], Reads]
 CostFunction = Callable[["Call"], int]
+Function = TypeVar("Function", bound=Callable[["Call"], Any])
 
 _RULES: dict[str, RuleFunction] = {}
 _COSTS: dict[str, CostFunction] = {}
@@ -88,16 +89,7 @@ def rule(*ops: str) -> Callable[[RuleFunction], RuleFunction]:
     ... def scale(call):
     ...     return [(call.source, elementwise(call.source.shape, call.shape))]
     """
-
-    def file(function: RuleFunction) -> RuleFunction:
-        for op in ops:
-            name = canonical(op)
-            if name in _RULES:
-                raise ValueError(f"operator {name} has a rule already ({_RULES[name].__name__}); remove one of the two")
-            _RULES[name] = function
-        return function
-
-    return file
+    return _filing(_RULES, "rule", ops)
 
 
 def cost(*ops: str) -> Callable[[CostFunction], CostFunction]:
@@ -106,13 +98,20 @@ def cost(*ops: str) -> Callable[[CostFunction], CostFunction]:
     Multiply-adds are counted for products only (convolution, matrix products, attention, recurrence), as PyTorch's
     FlopCounterMode does; operators without a cost count nothing.
     """
+    return _filing(_COSTS, "cost", ops)
 
-    def file(function: CostFunction) -> CostFunction:
+
+def _filing(known: dict[str, Function], what: str, ops: Sequence[str]) -> Callable[[Function], Function]:
+    """What files a function under operators that have none yet."""
+
+    def file(function: Function) -> Function:
         for op in ops:
             name = canonical(op)
-            if name in _COSTS:
-                raise ValueError(f"operator {name} has a cost already ({_COSTS[name].__name__}); remove one of the two")
-            _COSTS[name] = function
+            if name in known:
+                raise ValueError(
+                    f"operator {name} has a {what} already ({known[name].__name__}); remove one of the two"
+                )
+            known[name] = function
         return function
 
     return file
