@@ -7,6 +7,7 @@ from torch import nn
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import GivenProposalsDetector, RegionRule
+from perimetry.networks.detector_differences import ANY_BACKGROUND, MEANS
 from perimetry.networks.detector_parts import parts_of
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.sampling import RegionSampling
@@ -89,19 +90,13 @@ FAST_RCNN = Card(
         *quantities("initial", _RELEASE, {"head.cls_score.bias": 0.0, "head.bbox_pred.bias": 0.0}),
     ),
     differences=(
-        Difference(
-            "Images are scaled to 0 ... 1 and normalised, RGB",
-            "the release subtracts 102.9801, 115.9465, 122.7717 from BGR values of 0 ... 255",
-        ),
+        MEANS,
         Difference(
             "Boxes have x2 and y2 just outside; the release counts the last pixel as inside and adds 1 to widths",
             "torchvision's convention: the same once x2 and y2 are one larger. Two places differ by up to a pixel: the "
             "release resizes corners before it adds that 1, and does not take it off the boxes that it predicts",
         ),
-        Difference(
-            "Where no region overlaps an object by 0.1 to 0.5, any that overlap less are background",
-            "an image without objects would have no background by the published range alone",
-        ),
+        ANY_BACKGROUND,
         Difference(
             "Offsets are divided by 0.1, 0.1, 0.2, 0.2", "the release takes their deviations over the training set"
         ),

@@ -8,6 +8,7 @@ from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import ProposingDetector, RegionRule
+from perimetry.networks.detector_differences import FEW_DETECTIONS, MEANS, RANDOM_START, SEVERAL_IMAGES
 from perimetry.networks.detector_parts import parts_of, proposals_on
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.region_proposals import ProposalRule
@@ -124,10 +125,7 @@ FASTER_RCNN = Card(
         *quantities("initial", _RELEASE, {"rpn.head.rpn_cls_score.bias": 0.0, "rpn.head.rpn_bbox_pred.bias": 0.0}),
     ),
     differences=(
-        Difference(
-            "Images are scaled to 0 ... 1 and normalised, RGB",
-            "the release subtracts 102.9801, 115.9465, 122.7717 from BGR values of 0 ... 255",
-        ),
+        MEANS,
         Difference(
             "Boxes have x2 and y2 just outside; the release counts the last pixel as inside and adds 1 to widths",
             "torchvision's convention: the same once x2 and y2 are one larger. The boxes that the release predicts are "
@@ -138,14 +136,9 @@ FASTER_RCNN = Card(
             "in the release all anchors share its best overlap of 0, and all would become positive",
         ),
         Difference("Trained end to end", "the paper's numbers are of alternating training; the release has both"),
-        Difference(
-            "Several images can be trained at once", "the release takes one, and adds the gradients of two iterations"
-        ),
-        Difference("Layers start from random values, none frozen", "the release starts from ImageNet's weights"),
-        Difference(
-            "Detections below a score of 0.05 are left out, at most 100 of an image",
-            "the release sets its thresholds over the whole test set",
-        ),
+        SEVERAL_IMAGES,
+        RANDOM_START,
+        FEW_DETECTIONS,
     ),
     results=(
         Result("VOC 2007 test, VGG16, trained on 07, 07+12, and COCO too", "69.9, 73.2 and 78.8 mAP", _PAPER),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perimetry.networks.cards import Card, Difference, Quantity, Result, quantities
+from perimetry.networks.detector_differences import RANDOM_START
 from perimetry.networks.fpn_detectors import fast_rcnn_fpn, faster_rcnn_fpn, r_fcn_fpn
 
 _PAPER = "Lin, Dollár, Girshick, He, Hariharan, Belongie: Feature Pyramid Networks for Object Detection, CVPR 2017"
@@ -64,7 +65,6 @@ _NORMALISATION = Difference(
     "Batch normalisation is trained unless `fix_batch_norms` holds it still",
     "the release holds ImageNet's values; torchvision does where weights are asked for, and trains it where not",
 )
-_RANDOM = Difference("Layers start from random values, none frozen", "the release starts from ImageNet's weights")
 _ALIGN = Difference(
     "Regions are aligned from x1 to x2, x2 just outside, as in torchvision",
     "the release hands RoIAlign the last pixel's place, so that its regions are a pixel smaller",
@@ -100,7 +100,7 @@ FASTER_RCNN_FPN = Card(
         *_PROPOSING,
         *quantities("setting", _RELEASE, {**_HEAD, **_TRAINING}),
     ),
-    differences=(_SCALED, _BACKBONE, _NORMALISATION, _RANDOM, _ALIGN, *_TORCHVISION),
+    differences=(_SCALED, _BACKBONE, _NORMALISATION, RANDOM_START, _ALIGN, *_TORCHVISION),
     results=(
         Result("COCO, ResNet-50, one map (C4), 1x and 2x", "34.8 and 36.5 AP", _ZOO),
         Result("COCO, ResNet-50 with FPN, 1x and 2x", "36.7 and 37.9 AP", _ZOO),
@@ -117,7 +117,7 @@ FAST_RCNN_FPN = Card(
     paper=_PAPER,
     definition=_CODE,
     quantities=(*_NECK, *quantities("setting", _RELEASE, {**_HEAD, **_TRAINING})),
-    differences=(_SCALED, _BACKBONE, _NORMALISATION, _RANDOM, _ALIGN),
+    differences=(_SCALED, _BACKBONE, _NORMALISATION, RANDOM_START, _ALIGN),
     unverified=("published results of this form on given proposals were not looked up",),
 )
 
@@ -144,7 +144,7 @@ R_FCN_FPN = Card(
         _SCALED,
         _BACKBONE,
         _NORMALISATION,
-        _RANDOM,
+        RANDOM_START,
         Difference(
             "No original has this form", "R-FCN stands on one map of stride 16, with 1024 channels in conv_new_1"
         ),

@@ -11,6 +11,7 @@ from perimetry.networks.cards import Card, Difference, Quantity, Result, quantit
 from perimetry.networks.detections import DetectionRule
 from perimetry.networks.detector import ProposingDetector, RegionRule
 from perimetry.networks.detector_backbones import detector_backbone, maps_at
+from perimetry.networks.detector_differences import FEW_DETECTIONS, RANDOM_START, SEVERAL_IMAGES
 from perimetry.networks.detector_parts import STRIDE, proposals_on
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.position_sensitive_head import Offsets, PositionSensitiveHead
@@ -148,18 +149,13 @@ R_FCN = Card(
             "Batch normalisation is trained unless `fix_batch_norms` holds it still",
             "the release holds statistics, scale and shift of ImageNet's weights, which random values have not",
         ),
-        Difference("Layers start from random values, none frozen", "the release starts from ImageNet's weights"),
-        Difference(
-            "Several images can be trained at once", "the release takes one, and adds the gradients of two iterations"
-        ),
+        RANDOM_START,
+        SEVERAL_IMAGES,
         Difference(
             "Hard examples are found by a pass of their own, without gradients",
             "the release weighs the losses of one pass: the same gradients, in less time",
         ),
-        Difference(
-            "Detections below a score of 0.05 are left out, at most 100 of an image",
-            "the release sets its thresholds over the whole test set",
-        ),
+        FEW_DETECTIONS,
     ),
     results=(
         Result("VOC 2007 test, trained on 07+12, ResNet-50 and 101", "77.4 and 79.5 mAP (py: 77.6 and 79.4)", _README),
