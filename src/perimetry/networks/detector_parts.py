@@ -11,7 +11,7 @@ from torch import nn
 from perimetry.errors import InputError
 from perimetry.networks.anchors import AnchorGrid
 from perimetry.networks.detector_backbones import detector_backbone, maps_at
-from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool
+from perimetry.networks.region_heads import FullyConnectedHead, RegionMaxPool, check_object_classes
 from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
 from perimetry.networks.sampling import AnchorSampling
 from perimetry.networks.trunks import Trunk, caffenet_trunk, vgg16_trunk, vgg_m_trunk, zf_trunk
@@ -55,8 +55,7 @@ def parts_of(backbone: str | nn.Module, *, classes: int) -> Parts:
     that no map is coarser than stride 16, whose deepest map is taken; or a module that returns named maps and has
     `channels` and `strides` by name, one of them 16. Raises `UnknownNameError` and `InputError`.
     """
-    if classes < 1:
-        raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
+    check_object_classes(classes)
     published = _PUBLISHED.get(backbone) if isinstance(backbone, str) else None
     trunks = {name: each.build for name, each in _PUBLISHED.items()}
     body = detector_backbone(backbone, published=trunks, output_stride=STRIDE)

@@ -13,7 +13,7 @@ from perimetry.networks.detector import GivenProposalsDetector, ProposingDetecto
 from perimetry.networks.feature_pyramid import CHANNELS, LEVELS, FeaturePyramid, feature_pyramid
 from perimetry.networks.image_batch import ImagePreparation
 from perimetry.networks.position_sensitive_head import Offsets, PositionSensitiveHead
-from perimetry.networks.region_heads import FullyConnectedHead
+from perimetry.networks.region_heads import FullyConnectedHead, check_object_classes
 from perimetry.networks.region_levels import PyramidRegionAlign
 from perimetry.networks.region_proposals import ProposalRule, RegionProposalHead, RegionProposals
 from perimetry.networks.sampling import AnchorSampling, RegionSampling
@@ -134,12 +134,10 @@ def fast_rcnn_fpn(
 
 
 def _two_layers(classes: int) -> FullyConnectedHead:
-    if classes < 1:
-        raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
     head = FullyConnectedHead(
         PyramidRegionAlign(LEVELS, size=BINS),
         CHANNELS * BINS * BINS,
-        classes=classes,
+        classes=check_object_classes(classes),
         widths=(WIDTH, WIDTH),
         dropout=0.0,
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perimetry import ops
+from perimetry.errors import InputError
 
 
 class RegionOutputs(NamedTuple):
@@ -51,6 +52,13 @@ def numbered(boxes: Sequence[Tensor]) -> Tensor:
             [1., 1., 1., 1., 1.]])
     """
     return torch.cat([functional.pad(each, (1, 0), value=float(image)) for image, each in enumerate(boxes)])
+
+
+def check_object_classes(classes: int) -> int:
+    """The number of classes, without the background; raises `InputError` unless it is at least 1."""
+    if classes < 1:
+        raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
+    return classes
 
 
 class FullyConnectedHead(nn.Module):

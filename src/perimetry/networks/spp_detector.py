@@ -17,7 +17,7 @@ from perimetry.networks.detector import GivenProposalsDetector, RegionRule
 from perimetry.networks.detector_backbones import detector_backbone
 from perimetry.networks.detector_differences import ANY_BACKGROUND
 from perimetry.networks.image_batch import ImageBatch, ImagePreparation
-from perimetry.networks.region_heads import RegionOutputs
+from perimetry.networks.region_heads import RegionOutputs, check_object_classes
 from perimetry.networks.sampling import RegionSampling
 from perimetry.networks.spp_net import spp_net
 from perimetry.networks.trunks import Trunk
@@ -55,9 +55,7 @@ class SPPDetectionHead(nn.Module):
         offset: float,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise InputError(f"classes counts what is to be found, without the background, at least 1; got {classes}")
-        self.classes, self.stride, self.levels = classes, stride, check_levels(levels)
+        self.classes, self.stride, self.levels = check_object_classes(classes), stride, check_levels(levels)
         self.offset0, self.offset = offset0, offset
         pooled = channels * sum(side * side for side in self.levels)
         self.fc6, self.relu6, self.drop6 = nn.Linear(pooled, widths[0]), nn.ReLU(), nn.Dropout(0.5)
