@@ -41,6 +41,14 @@ def test_heads_are_made_for_the_classes(task, model, output):
     assert tuple(found.shape) == output
 
 
+def test_parsenet_scores_the_maps_that_the_recipe_names():
+    asked = recipe("segmentation", model="parsenet", backbone="timm:test_resnet", fuse="layer2,fc7,pool6")
+    network = build_network(asked, classes=2).network
+    assert list(network.fused) == ["layer2", "fc7", "pool6"]
+    with pytest.raises(InputError, match="fcn8s takes no fuse"):
+        build_network(recipe("segmentation", model="fcn8s", backbone="timm:test_resnet", fuse="layer2"), classes=2)
+
+
 def test_torchvisions_detectors_have_a_place_for_the_background_and_the_recipes_size():
     asked = recipe("detection", model="torchvision:fasterrcnn_mobilenet_v3_large_320_fpn", size=(240, 320))
     built = build_network(asked, classes=2)

@@ -95,6 +95,8 @@ def _of_card(card: Card, recipe: Recipe, classes: int) -> tuple[Built, str]:
     start = recipe.weights
     if recipe.output_stride:
         options["output_stride"] = recipe.output_stride
+    if recipe.fuse:
+        options["fuse"] = recipe.fuse
     if recipe.hard == "ohem":
         options["sampling"] = R_FCN_HARD_EXAMPLES if card.name.startswith("r_fcn") else ONLINE_HARD_EXAMPLES
     detects = recipe.task == "detection"
@@ -151,8 +153,10 @@ def _made(name: str, classes: int) -> nn.Module:
 
 def _other(recipe: Recipe, classes: int) -> tuple[Built, str]:
     """A network of torchvision or timm with a head for the classes, or one's own function."""
-    if recipe.backbone or recipe.output_stride:
-        raise InputError(f"{recipe.model} has no backbone or output stride to choose; perimetry's networks have")
+    if recipe.backbone or recipe.output_stride or recipe.fuse:
+        raise InputError(
+            f"{recipe.model} has no backbone, output stride or maps to fuse to choose; perimetry's networks have"
+        )
     if recipe.hard == "ohem":
         raise InputError(f"{recipe.model} does not choose regions by loss; hard=ohem is for detectors of perimetry")
     source, _, name = recipe.model.rpartition(":")

@@ -49,6 +49,7 @@ class Recipe:
     model: Annotated[str, "a network of perimetry, torchvision or timm by name, or package.module:function"] = ""
     backbone: Annotated[str, "backbone of a network of perimetry, timm:... or torchvision:...; else the published"] = ""
     output_stride: Annotated[int, "stride of the backbone's last map, by dilation; 0 leaves it"] = 0
+    fuse: Annotated[tuple[str, ...], "maps that parsenet scores, as blocks.2,fc7,pool6; empty for fc7,pool6"] = ()
     weights: Annotated[
         str, "none, default (pretrained ones of the source, or of the backbone's), a file, or the directory of a run"
     ] = "none"
