@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from perimetry.training import read_recipe
+from perimetry.training import parameter_groups, read_recipe
+from perimetry.training.networks import build_network
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECIPES = sorted(each.stem for each in (BENCHMARKS / "recipes").glob("*.toml"))
@@ -30,6 +31,15 @@ def real_data(monkeypatch):
 def test_recipes_can_be_read(name):
     recipe = read_recipe(BENCHMARKS / "recipes" / f"{name}.toml", ["steps=1", "epochs=0"])
     assert name.startswith({"segmentation": "camvid", "detection": "bccd", "classification": "cifar"}[recipe.task])
+
+
+def test_parsenets_scores_learn_ten_times_as_fast():
+    recipe = read_recipe(BENCHMARKS / "recipes" / "camvid_parsenet.toml")
+    network = build_network(recipe, classes=11).network
+    groups = parameter_groups(network, rate=1.0, decay=0.0, multipliers=recipe.multipliers)
+    fast = {name for group in groups if group["lr"] == 10 for name in group["names"]}
+    maps = ("blocks_2", "blocks_4", "blocks_6", "fc7", "pool6")
+    assert fast == {f"{each}_score.{kind}" for each in maps for kind in ("weight", "bias")}
 
 
 def test_every_recipe_is_run(real_data):
