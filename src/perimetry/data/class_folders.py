@@ -9,6 +9,7 @@ from perimetry.data.dataset import Dataset, Sample
 from perimetry.data.lists import SPLITS, class_list, image_files, image_files_below, inside, split_folders
 from perimetry.data.problems import Listing, Problem
 from perimetry.errors import InputError
+from perimetry.scoring.pairing import listed
 
 LOOKED_FOR = "folders of images, one for each class, as cat/1.jpg or train/cat/1.jpg"
 # What other layouts call their folders; no class is called that.
@@ -29,7 +30,8 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
 
     classes: in which order; by default that of classes.txt, or of the folders' names.
     """
-    places = [(split, _classes(place)) for split, place in _places(root)]
+    parts = _places(root)
+    places = [(split, _classes(place)) for split, place in parts]
     found = sorted({folder.name for _, folders in places for folder in folders})
     known = tuple(classes or class_list(root) or found)
     if not known:
@@ -49,16 +51,36 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
             names += [inside(file, root).as_posix() for file in files]
         if split:
             splits[split] = splits.get(split, ()) + tuple(names)
+    if loose := [inside(file, root).as_posix() for file in _loose(root, [place for _, place in parts])]:
+        told = f"left out, in no folder of a class ({len(loose)}): {listed(loose)}"
+        problems.append(Problem("unlabelled", None, told))
     return Listing(Dataset("classification", root.name, known, tuple(samples), splits), tuple(problems))
 
 
 def _places(root: Path) -> list[tuple[str, Path]]:
     """The folders that hold those of the classes, and their splits; "" where there is none.
 
-    A folder train with images in it is a class, of vehicles perhaps.
+    A folder train with images in it is a class, of vehicles perhaps; unless it has folders with more images, and no
+    other class stands beside it.
     """
-    splits = [(split, folder) for split, folder in split_folders(root) if not image_files(folder)]
-    return [(split, folder) for split, folder in splits if _classes(folder)] or [("", root)]
+    splits = [(split, folder) for split, folder in split_folders(root) if _classes(folder)]
+    return [(split, folder) for split, folder in splits if not _is_class(folder)] or [("", root)]
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether a folder that is called as a split, and has folders in it, is yet one of a class."""
+    own = len(image_files(folder))
+    if not own:
+        return False
+    beside = (other for other in _classes(folder.parent) if other.name.lower() not in SPLITS)
+    return 2 * own >= len(image_files_below(folder)) or any(image_files_below(other) for other in beside)
+
+
+def _loose(root: Path, places: list[Path]) -> list[Path]:
+    """The images that are in no folder of a class: in the folders that hold those, or beside the splits."""
+    beside = [] if root in places else [folder for folder in _classes(root) if folder not in places]
+    found = {file for place in (root, *places) for file in image_files(place)}
+    return sorted(found.union(*map(image_files_below, beside)))
 
 
 def _classes(place: Path) -> list[Path]:
