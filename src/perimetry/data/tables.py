@@ -88,17 +88,30 @@ def _labels(
         places = {name: place for place, name in enumerate(known)}
         return [None if not text else places.get(text, text) for text in texts], known
     labels = [None if not text else int(text) if text.isdecimal() and len(text) < 10 else text for text in texts]
-    numbers = [label for label in labels if isinstance(label, int)]
+    named = _named(rows, labels, column, file)
     if classes is not None:
         return labels, classes
+    numbers = [label for label in labels if isinstance(label, int)]
     if (most := max(numbers, default=0)) >= 1_000_000:
         raise InputError(f"{file} gives the index {most}, as of a million classes or more; expected places from 0")
-    told = [str(place) for place in range(most + 1)]
+    return labels, tuple(named.get(place, str(place)) for place in range(most + 1))
+
+
+def _named(rows: Sequence[Row], labels: Sequence[int | str | None], column: str, file: Path) -> dict[int, str]:
+    """The name that stands beside each index; raises `InputError` where the two columns contradict one another."""
     name = next((each for each in NAMES if each in rows[0] and each != column), None)
+    named: dict[int, str] = {}
     for label, row in zip(labels, rows, strict=True):
-        if name is not None and isinstance(label, int) and row[name].strip():
-            told[label] = row[name].strip()
-    return labels, tuple(told)
+        text = "" if name is None else row[name].strip()
+        if isinstance(label, int) and text and named.setdefault(label, text) != text:
+            raise InputError(f"{file} calls the class {label} {named[label]!r} and {text!r}; each needs one name")
+    # Two classes may share a name (ImageNet's cranes); but "index" is also what tables call the numbers of their rows.
+    if column == "index" and len(set(named.values())) < len(named):
+        raise InputError(
+            f"{file} gives one {name} several values of index, as if they numbered its rows; take that column out, "
+            f"or call it {INDICES[0]}"
+        )
+    return named
 
 
 def _tables(root: Path) -> list[Path]:
@@ -127,6 +140,8 @@ def _rows(file: Path) -> list[Row]:
             rows = [row for row in csv.reader(stream) if any(row)][1:]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{file} cannot be read as CSV: {error}") from error
+    if twice := next((name for name in header if name and header.count(name) > 1), None):
+        raise InputError(f"{file} has two columns {twice!r}; take one out, or call it something else")
     if not rows:
         raise InputError(f"{file} has a header and no row; expected one row for each image")
     if odd := next((number for number, row in enumerate(rows, start=2) if len(row) != len(header)), None):
