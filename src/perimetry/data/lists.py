@@ -13,7 +13,7 @@ from perimetry.images import SUFFIXES
 
 CLASS_LISTS = ("classes.txt", "class_names.txt")
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing", "trainval")
-_MARKS = ("-1", "0", "1")
+_MARKS = (["-1"], ["0"], ["1"])
 
 
 def lines(file: Path) -> list[str]:
@@ -82,18 +82,27 @@ def inside(file: Path, root: Path) -> Path:
 def split_lists(folder: Path, *, named: bool = False) -> dict[str, tuple[Path, list[str]]]:
     """The lists of names in a folder by split, `train.txt` as train, and their files.
 
-    Lists with a mark beside each name, as VOC has them for single classes, are left aside. named: only lists that are
-    called as a split, where other texts may stand beside.
+    Lists with a mark beside each name, as VOC has them for single classes (cat_train.txt), are left aside. named: only
+    lists that are called as a split, where other texts may stand beside.
     """
-    found = {}
+    found: dict[str, tuple[Path, list[str]]] = {}
     for file in sorted(folder.glob("*.txt")) if folder.is_dir() else []:
-        if named and file.stem.lower() not in SPLITS:
+        called_so = file.stem.lower() in SPLITS
+        if named and not called_so:
             continue
         names = lines(file)
-        if any(len(words := name.split()) == 2 and words[1] in _MARKS for name in names):
+        # "img 1" may also be an image: a list that is called as a split is one.
+        if names and not called_so and all(name.rsplit(maxsplit=1)[1:] in _MARKS for name in names):
             continue
+        one_each(split_name(file.stem), file, {split: other for split, (other, _) in found.items()})
         found[split_name(file.stem)] = (file, list(dict.fromkeys(names)))
     return found
+
+
+def one_each(split: str, place: Path, others: Mapping[str, Path]) -> None:
+    """Raise `InputError` where a split has two lists or folders, as val and validation: one would take its place."""
+    if split in others:
+        raise InputError(f"{others[split]} and {place} are both of the split {split}; keep one, or join them")
 
 
 def splits_of(
@@ -106,7 +115,7 @@ def splits_of(
     names, told_elsewhere = set(known), set(missing)
     splits, problems = {}, []
     for split, (file, listed) in lists.items():
-        held = [name if name in names else Path(name).stem for name in listed]
+        held = dict.fromkeys(name if name in names else Path(name).stem for name in listed)
         splits[split] = tuple(name for name in held if name in names)
         for name in held:
             if name not in names and name not in told_elsewhere:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from perimetry.data.dataset import Dataset, Sample
-from perimetry.data.lists import by_stem, class_list, image_files, inside, split_folders, split_lists, splits_of
+from perimetry.data.lists import by_stem, class_list, image_files, inside, one_each, split_folders, split_lists, splits_of
 from perimetry.data.problems import Listing, Problem
 from perimetry.errors import InputError
 from perimetry.scoring.pages import SUFFIXES
@@ -35,12 +35,15 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
     places = _places(root)
     if not places:
         raise InputError(f"{root} has no images beside masks; expected {LOOKED_FOR}")
-    if list(places) == [""]:
-        return paired(root, *places[""], classes, split_lists(root, named=True))
+    if not places[0][0]:
+        return paired(root, *places[0][1:], classes, split_lists(root, named=True))
     samples: list[Sample] = []
     problems: list[Problem] = []
-    splits = {}
-    for split, (images, masks) in places.items():
+    splits: dict[str, tuple[str, ...]] = {}
+    folders: dict[str, Path] = {}
+    for split, images, masks in places:
+        one_each(split, images, folders)
+        folders[split] = images
         part = paired(root, images, masks, classes, {})
         renamed = [replace(sample, name=f"{split}/{sample.name}") for sample in part.dataset.samples]
         splits[split] = tuple(sample.name for sample in renamed)
@@ -49,6 +52,9 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
             problem if problem.sample is None else replace(problem, sample=f"{split}/{problem.sample}")
             for problem in part.problems
         ]
+    for images in _without_masks(root, folders.values()):
+        told = f"left out, without a folder of masks ({len(image_files(images))} images)"
+        problems.append(Problem("unlabelled", inside(images, root), told))
     known = tuple(classes or class_list(root) or ())
     return Listing(Dataset("segmentation", root.name, known, tuple(samples), splits), tuple(problems))
 
@@ -66,7 +72,10 @@ def paired(root: Path, images: Path, masks: Path, classes: Sequence[str] | None,
     for stem in list(found):
         bare = next((stem.removesuffix(each) for each in _ENDINGS if stem.endswith(each)), stem)
         if stem not in photos and bare in photos:
-            found.setdefault(bare, found.pop(stem))
+            file = found.pop(stem)
+            if (other := found.setdefault(bare, file)) != file:
+                told = f"{other.name} is a mask of {bare}, too; keep one"
+                problems.append(Problem("doubled_name", inside(file, root), told, bare))
     samples = [Sample(stem, photos[stem], mask=mask) for stem, mask in sorted(found.items()) if stem in photos]
     missing = [stem for stem in found if stem not in photos]
     for stem in missing:
@@ -82,23 +91,37 @@ def paired(root: Path, images: Path, masks: Path, classes: Sequence[str] | None,
     return Listing(Dataset("segmentation", root.name, known, tuple(samples), splits), (*problems, *absent))
 
 
-def _places(root: Path) -> dict[str, tuple[Path, Path]]:
-    """The folders of images and masks by split, "" where there is no split."""
+def _places(root: Path) -> list[tuple[str, Path, Path]]:
+    """Each split with its folders of images and masks, "" where there is no split."""
     if pair := _pair(root):
-        inner = {
-            split: (folder, pair[1] / folder.name)
+        inner = [
+            (split, folder, pair[1] / folder.name)
             for split, folder in split_folders(pair[0])
             if _holds_masks(pair[1] / folder.name)
-        }
-        return inner or ({"": pair} if _holds_masks(pair[1]) else {})
-    pairs = {split: _pair(folder) for split, folder in split_folders(root)}
-    return {split: pair for split, pair in pairs.items() if pair is not None and _holds_masks(pair[1])}
+        ]
+        return inner or ([("", *pair)] if _holds_masks(pair[1]) else [])
+    pairs = [(split, _pair(folder)) for split, folder in split_folders(root)]
+    return [(split, *pair) for split, pair in pairs if pair is not None and _holds_masks(pair[1])]
 
 
 def _pair(folder: Path) -> tuple[Path, Path] | None:
-    images = next((folder / name for name in IMAGES if (folder / name).is_dir()), None)
-    masks = next((folder / name for name in MASKS if (folder / name).is_dir()), None)
+    images, masks = _images(folder), next((folder / name for name in MASKS if (folder / name).is_dir()), None)
     return None if images is None or masks is None else (images, masks)
+
+
+def _images(folder: Path) -> Path | None:
+    return next((folder / name for name in IMAGES if (folder / name).is_dir()), None)
+
+
+def _without_masks(root: Path, read: Iterable[Path]) -> list[Path]:
+    """The folders of images of splits that have no masks, as a test set's may be kept back."""
+    whole, taken = _images(root), set(read)
+    folders = (
+        [folder for _, folder in split_folders(whole)]
+        if whole
+        else [_images(folder) or folder for _, folder in split_folders(root)]
+    )
+    return [folder for folder in folders if folder not in taken and image_files(folder)]
 
 
 def _holds_masks(folder: Path) -> bool:
