@@ -90,9 +90,13 @@ def _open(source: str | Path | Image.Image) -> tuple[Image.Image, str]:
             raise FileError(f"the photo has no pixels ({source.width}x{source.height})")
         return _rgb(source), Path(getattr(source, "filename", "") or "photo").name
     path = Path(source)
-    if not path.exists():
+    try:
+        there, is_file = path.exists(), path.is_file()
+    except OSError as error:  # a name that no file can have, as one of thousands of letters
+        raise FileError(f"{path} cannot be read: {error.strerror}") from error
+    if not there:
         raise FileError(f"no such photo: {path}")
-    if not path.is_file():
+    if not is_file:
         raise FileError(f"{path} is not a file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from perimetry.data.dataset import Dataset, Objects, Sample, split_name
-from perimetry.data.lists import image_files, inside, split_folders
+from perimetry.data.dataset import FARTHEST, Dataset, Objects, Sample, split_name
+from perimetry.data.lists import image_files, inside, is_file, split_folders
 from perimetry.data.problems import Listing, Problem
 from perimetry.errors import FileError, InputError
 from perimetry.scoring.pairing import listed
@@ -71,8 +70,13 @@ def _samples(
     file: Path, content: Mapping[str, Any], known: tuple[str, ...], root: Path, split: str
 ) -> tuple[list[Sample], list[Problem]]:
     where = inside(file, root)
-    names = {_key(each.get("id")): _category_name(each, file) for each in content["categories"]}
     listed_images, problems = _images(content["images"], where)
+    names: dict[Any, str] = {}
+    for number, each in enumerate(content["categories"]):
+        key, name = _key(each.get("id")), _category_name(each, file)
+        if names.setdefault(key, name) != name:
+            told = f"categories[{number}] ({name}) has the id {key!r} of another category ({names[key]})"
+            problems.append(Problem("annotation", where, told))
     paths = {key: Path(record["file_name"]) for key, record in listed_images.items()}
     doubled = len({path.stem for path in paths.values()}) < len(paths)
     prefix = f"{split}/" if split else ""
@@ -95,7 +99,7 @@ def _samples(
     samples = []
     for key, path in paths.items():
         name = sample_names[key]
-        image = next((place / path for place in places if (place / path).is_file()), None)
+        image = next((place / path for place in places if is_file(place / path)), None)
         if image is None:
             problems.append(Problem("missing_file", where, f"its image {path.as_posix()} is not there", name))
             continue
@@ -168,7 +172,8 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that fits into single precision, and so does the square of it."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST
 
 
 def _order(key: Any) -> tuple[bool, float, str]:

@@ -17,6 +17,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 IGNORED = 255  # the label of pixels that count for nothing
 BACKGROUND = "_background_"
+FARTHEST = 1e15  # pixels; areas of boxes that reach no farther are still numbers in single precision
 _ORDER = {"train": 0, "val": 1, "trainval": 2, "test": 3}
 
 

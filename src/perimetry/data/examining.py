@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from perimetry.data.dataset import IGNORED, Dataset, Sample
-from perimetry.data.lists import inside
+from perimetry.data.lists import inside, is_file
 from perimetry.data.problems import Problem
 from perimetry.data.reading import read_mask
 from perimetry.errors import FileError, InputError, PerimetryError
@@ -49,7 +49,8 @@ def examine(sample: Sample, dataset: Dataset, root: Path) -> Examined:
         size = (height, width)
         digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16).digest()
     except PerimetryError as error:
-        tell("broken_file" if sample.image.is_file() else "missing_file", sample.image, _without(error, sample.image))
+        kind = "broken_file" if is_file(sample.image) else "missing_file"
+        tell(kind, sample.image, _without(error, sample.image))
     except OSError as error:
         tell("broken_file", sample.image, f"cannot be read: {error.strerror}")
     if size is not None and dataset.task != "classification" and (turn := _orientation(sample.image)) != 1:

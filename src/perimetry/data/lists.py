@@ -59,7 +59,20 @@ def image_files_below(folder: Path) -> list[Path]:
 
 def is_image(file: Path) -> bool:
     """Whether a file is called as an image, and not hidden."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_there(file)
+
+
+def is_file(file: Path) -> bool:
+    """Whether it is a file; not, where its name is none that a file can have, as one of thousands of letters."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
+
+
+def is_there(file: Path) -> bool:
+    """Whether it is a file, or a link to nothing, which is to be told as missing."""
+    return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def by_stem(files: Iterable[Path], root: Path) -> tuple[dict[str, Path], list[Problem]]:

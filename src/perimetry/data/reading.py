@@ -66,7 +66,8 @@ def read_mask(path: Path) -> Labels:
     if pages.count != 1:
         raise InputError(f"{path} holds {pages.count} pages; expected one mask a file")
     found = pages.page(0)
-    labels: Labels = np.asarray(found).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # what is no number is refused below
+        labels: Labels = np.asarray(found).astype(np.int64)
     if found.dtype.kind == "f" and not np.array_equal(labels, found):
         raise InputError(f"{path} holds fractions; expected the label of each pixel as a whole number")
     return labels

@@ -56,4 +56,4 @@ def split(dataset: Dataset, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, see
 
 def _drawn(name: str, seed: int) -> bytes:
     """A number that depends on the name and the seed only."""
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest()

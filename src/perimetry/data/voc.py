@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perimetry.data.dataset import BACKGROUND, Dataset, Objects, Sample
+from perimetry.data.dataset import BACKGROUND, FARTHEST, Dataset, Objects, Sample
 from perimetry.data.lists import by_stem, class_list, image_files, inside, split_lists, splits_of
 from perimetry.data.pairs import paired
 from perimetry.data.problems import Listing, Problem
-from perimetry.errors import PerimetryError
+from perimetry.errors import FileError, PerimetryError
 from perimetry.scoring.pairing import listed
 from perimetry.scoring.xml_tree import Node, read_xml
 
@@ -116,6 +115,8 @@ class _Found:
 
 def _parse(file: Path, root: Path, stem: str) -> _Found:
     tree = read_xml(file)
+    if tree.tag != "annotation" and tree.first("object") is None:
+        raise FileError(f"{file} is no VOC annotation: it holds <{tree.tag}>, and no object")
     found = _Found(tree.text("filename"), _size(tree.first("size")))
     for number, each in enumerate(tree.all("object"), start=1):
         name, corners = each.text("name"), _corners(each)
@@ -143,13 +144,13 @@ def _size(found: Node | None) -> tuple[int, int] | None:
 
 
 def _corners(found: Node) -> list[float] | None:
-    """The corners xmin ymin xmax ymax as they stand, None where they are not four finite numbers."""
+    """The corners xmin ymin xmax ymax as they stand, None where they are not four numbers, or beyond all sense."""
     box = found.first("bndbox")
     try:
         numbers = [] if box is None else [float(box.text(corner)) for corner in _CORNERS]
     except ValueError:
         return None
-    return numbers if numbers and all(map(math.isfinite, numbers)) else None
+    return numbers if numbers and all(abs(number) <= FARTHEST for number in numbers) else None
 
 
 def _annotations(root: Path) -> list[Path]:

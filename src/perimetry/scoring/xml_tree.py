@@ -70,4 +70,6 @@ def read_xml(file: Path) -> Node:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise FileError(f"{file} is not XML that can be read: {error}") from error
+    except (LookupError, ValueError) as error:  # of the encoding that it declares: gbk and others of several bytes
+        raise FileError(f"{file} is XML in an encoding that is not read ({error}); save it as UTF-8") from error
     return top.children[0]
