@@ -31,7 +31,9 @@ def merge_boxes(
         raise UnknownNameError("merge", merge, known=get_args(Merge), advice='"nms" or "vote"')
     if not 0 <= iou <= 1:
         raise InputError(f"expected an overlap from 0 to 1, got iou={iou}")
-    kept = ops.batched_nms(boxes_xyxy, scores, labels, iou)
+    # torchvision moves each class away by the largest coordinate, which parts them only where none is below zero.
+    least = boxes_xyxy.amin().clamp(max=0) if len(boxes_xyxy) else 0
+    kept = ops.batched_nms(boxes_xyxy - least, scores, labels, iou)
     found = boxes_xyxy[kept]
     if merge == "vote" and len(kept):
         together = (ops.box_iou(found, boxes_xyxy) >= 0.5) & (labels[kept][:, None] == labels[None, :])
