@@ -196,8 +196,16 @@ def test_turned_images_matter_where_truth_has_places(tmp_path):
     voc_boxes(tmp_path / "a", names="a", objects=[("cat", 1, 1, 4, 4)])
     image(tmp_path / "a/JPEGImages/a.jpg", exif=exif)
     report = check(tmp_path / "a")
-    assert [kind for kind, _ in kinds(report)] == ["image_size", "turned_image"]
+    assert [kind for kind, _ in kinds(report)] == ["turned_boxes", "turned_image"]
+    told = "its annotation says 12×16, as before the EXIF orientation turns it to 16×12; its boxes lie elsewhere"
+    assert told in str(report.errors[0])
     assert report.sizes == {"a": (16, 12)}
+    assert not report.sound.samples
+    voc_boxes(tmp_path / "c", names="a", objects=[("cat", 1, 1, 4, 4)])
+    image(tmp_path / "c/JPEGImages/a.jpg", 16, 12)
+    assert [kind for kind, _ in kinds(check(tmp_path / "c"))] == ["image_size"]
+    xml(tmp_path / "a/Annotations/a.xml", [("cat", 1, 1, 4, 4)], size=(16, 12))
+    assert [kind for kind, _ in kinds(check(tmp_path / "a"))] == ["turned_image"]
     class_folders(tmp_path / "b", splits=None)
     image(tmp_path / "b/cat/9.jpg", exif=exif)
     assert check(tmp_path / "b").problems == ()

@@ -95,7 +95,10 @@ def _objects(sample: Sample, size: tuple[int, int], tell: Tell) -> None:
     assert sample.objects is not None
     height, width = size
     told_size = sample.objects.image_size
-    if told_size is not None and told_size != size:
+    if told_size is not None and told_size == (width, height) != size and _orientation(sample.image) > 4:
+        told = f"its annotation says {width}×{height}, as before the EXIF orientation turns it to {height}×{width}; "
+        tell("turned_boxes", sample.image, f"{told}its boxes lie elsewhere: turn them, or take the tag out")
+    elif told_size is not None and told_size != size:
         told = "×".join(map(str, told_size))
         tell("image_size", sample.image, f"has {height}×{width} pixels, its annotation says {told}")
     for number, (x1, y1, x2, y2) in enumerate(sample.objects.boxes_xyxy, start=1):

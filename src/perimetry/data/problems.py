@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "mask_size": ("error", "masks of another size than their image"),
     "degenerate_box": ("error", "boxes without area"),
     "box_beyond": ("error", "boxes wholly outside their image"),
+    "turned_boxes": ("error", "boxes of an image before it is turned upright"),
     "doubled_name": ("error", "names that stand for two images"),
     "one_class": ("error", "nothing to tell apart"),
     "box_outside": ("warning", "boxes that reach outside their image"),
