@@ -1,5 +1,7 @@
 """Image pyramids: views come back to the image's own pixels, and say what they cost."""
 
+import math
+
 import pytest
 import torch
 import torchvision
@@ -131,6 +133,14 @@ def test_boxes_are_merged_by_class():
     assert [tuple(each.shape) for each in nothing] == [(0, 4), (0,), (0,)]
 
 
+def test_classes_are_kept_apart_where_boxes_reach_above_or_left_of_the_image():
+    # Shifted by one and the same amount per class, as torchvision does, the second lies on the first.
+    boxes = torch.tensor([[0.0, 0, 10, 10], [-11, -11, -1, -1], [-10, -11, -1, -1]])
+    found, labels, scores = merge_boxes(boxes, torch.tensor([1, 2, 2]), torch.tensor([0.9, 0.8, 0.7]))
+    close(found, boxes[:2])
+    assert (labels.tolist(), len(scores)) == ([1, 2], 2)
+
+
 def test_small_objects_are_found_on_a_larger_scale():
     """A detector that only sees what is 12 pixels or wider: a pyramid raises its recall, and the cost is told."""
 
@@ -216,6 +226,11 @@ def test_what_cannot_be_used_is_refused():
     for wrong in ({}, {"factors": (1.0,), "shorts": (3,)}, {"factors": (0.0,)}, {"shorts": (9,), "longest": 5}):
         with pytest.raises(InputError):
             Scales(**wrong)
+    for wrong in ({"factors": (1.0, math.nan)}, {"factors": (math.inf,)}, {"shorts": (math.nan,)}):
+        with pytest.raises(InputError, match="expected scales above 0, got"):
+            Scales(**wrong)
+    with pytest.raises(InputError, match=r"expected short sides in whole pixels, got \(10.5,\)"):
+        Scales(shorts=(10.5,))
     with pytest.raises(InputError, match="expected an overlap from 0 to 1, got iou=2"):
         merge_boxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0), iou=2)
     with pytest.raises(UnknownNameError, match="unknown merge 'voting'"):

@@ -285,6 +285,9 @@ def test_knobs_do_what_they_say():
         ({"texture": 2}, "expected texture from 0 to 1, got 2"),
         ({"distractors": (3, 1)}, r"expected distractors from 0, as a number or \(from, to\), got \(3, 1\)"),
         ({"seed": -1}, "a seed from 0"),
+        ({"object_size": 0}, r"expected object_size from 1, as a number or \(from, to\), got 0"),
+        ({"position": (10, 10, 70, 20)}, "expected positions of centres inside 64 x 64 pixels"),
+        ({"position": (10, 10, 20)}, "expected positions of centres inside 64 x 64 pixels"),
         ({"size": (4, 64)}, "expected scenes of 8 x 8 pixels or more, got 4 x 64"),
     ],
 )

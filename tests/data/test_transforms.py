@@ -433,6 +433,13 @@ def test_what_cannot_be_used_is_refused():
     with pytest.raises(InputError, match="expected seed, epoch and index from 0, got -1"):
         t.Draws(seed=-1, epoch=0, index=0)
     for wrong in (
+        lambda: t.ResizeByEpoch(()),
+        lambda: t.ResizeByEpoch((224, 0)),
+        lambda: t.RandomResizedCrop((0, 4)),
+        lambda: t.TenCrop((4, 0)),
+        lambda: t.Lighting(-0.1),
+        lambda: t.Lighting(float("nan")),
+        lambda: t.ColorJitter(0.0, float("nan")),
         lambda: t.ResizeShort(()),
         lambda: t.ResizeShort((600,), 500),
         lambda: t.RandomScale(2.0, 1.0),

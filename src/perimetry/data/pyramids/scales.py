@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from perimetry.data.transforms.steps import ResizeShort
@@ -25,8 +26,10 @@ class Scales:
     def __post_init__(self) -> None:
         if bool(self.factors) == bool(self.shorts):
             raise InputError(f"expected either factors or short sides, got {self.factors} and {self.shorts}")
-        if min((*self.factors, *self.shorts)) <= 0:
+        if not all(0 < each < math.inf for each in (*self.factors, *self.shorts)):
             raise InputError(f"expected scales above 0, got {self.factors or self.shorts}")
+        if not all(isinstance(each, int) for each in self.shorts):
+            raise InputError(f"expected short sides in whole pixels, got {self.shorts}")
         if self.longest is not None and (self.factors or self.longest < max(self.shorts)):
             raise InputError(f"longest goes with short sides that do not exceed it, got {self}")
 

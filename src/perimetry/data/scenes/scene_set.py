@@ -120,7 +120,9 @@ def scenes(
         label=label,
         classes=_classes(classes, label),
         objects=_range(objects, "objects", least=0),
-        object_size=_range(object_size or (max(short // 6, 3), max(short // 3, 3)), "object_size", least=1),
+        object_size=_range(
+            (max(short // 6, 3), max(short // 3, 3)) if object_size is None else object_size, "object_size", least=1
+        ),
         position=position,
         overlap=overlap,
         distractors=_range(distractors, "distractors", least=0),
@@ -180,6 +182,14 @@ def _check(knobs: Knobs, count: int, seed: int) -> None:
         raise InputError(f"expected texture from 0 to 1, got {knobs.texture}")
     if knobs.task == "classification" and knobs.told_locally and knobs.objects[0] < 1:
         raise InputError("a scene without objects shows no class; give objects from 1")
+    if knobs.position is not None and (
+        len(knobs.position) != 4
+        or not all(0 <= each <= side for each, side in zip(knobs.position, knobs.size * 2, strict=True))
+    ):
+        raise InputError(
+            f"expected positions of centres inside {knobs.size[0]} x {knobs.size[1]} pixels, as (first row, first "
+            f"column, last row, last column), got {knobs.position}"
+        )
     largest = knobs.object_size[1]
     row, column, last_row, last_column = knobs.centres(largest)
     if last_row < row or last_column < column:

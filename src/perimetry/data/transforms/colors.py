@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,7 +40,8 @@ class ColorJitter:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.brightness, self.contrast, self.saturation) < 0 or not 0 <= self.hue <= 0.5:
+        factors = (self.brightness, self.contrast, self.saturation)
+        if not all(0 <= each < math.inf for each in factors) or not 0 <= self.hue <= 0.5:
             raise InputError("expected brightness, contrast and saturation from 0, and a hue from 0 to 0.5")
         if not 0 <= self.probability <= 1:
             raise InputError(f"expected a probability from 0 to 1, got {self.probability}")
@@ -76,6 +78,10 @@ class Lighting:
     std: float = 0.1
     spreads: Triple = IMAGENET_SPREADS
     axes: Rows = IMAGENET_AXES
+
+    def __post_init__(self) -> None:
+        if not all(0 <= each < math.inf for each in (self.std, *self.spreads)):
+            raise InputError(f"expected a deviation and spreads from 0, got {self.std} and {self.spreads}")
 
     @property
     def random(self) -> bool:

@@ -73,6 +73,10 @@ class ResizeByEpoch:
 
     sizes: tuple[int, ...] = (224, 180)
 
+    def __post_init__(self) -> None:
+        if not self.sizes or min(self.sizes) < 1:
+            raise InputError(f"expected sizes from 1, got {self.sizes}")
+
     @property
     def random(self) -> bool:
         """No: the epoch decides."""
@@ -154,6 +158,8 @@ class RandomResizedCrop:
     keep: Keep = "centre"
 
     def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise InputError(f"expected a size from 1 x 1, got {self.size}")
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise InputError(f"expected shares of the area in (0, 1] and ratios above 0, got {self.area}, {self.ratio}")
         _check_keep(self.keep)

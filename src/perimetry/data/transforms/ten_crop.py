@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from perimetry.data.transforms.draws import Draws
 from perimetry.data.transforms.geometry import Sample
-from perimetry.errors import ShapeError
+from perimetry.errors import InputError, ShapeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,10 @@ class TenCrop:
     """
 
     size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise InputError(f"expected a size from 1 x 1, got {self.size}")
 
     @property
     def random(self) -> bool:
