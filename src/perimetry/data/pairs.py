@@ -7,7 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from perimetry.data.dataset import Dataset, Sample
-from perimetry.data.lists import by_stem, class_list, image_files, inside, is_there, one_each, split_folders, split_lists, splits_of
+from perimetry.data.lists import (
+    by_stem,
+    class_list,
+    image_files,
+    inside,
+    is_there,
+    one_each,
+    split_folders,
+    split_lists,
+    splits_of,
+)
 from perimetry.data.problems import Listing, Problem
 from perimetry.errors import InputError
 from perimetry.scoring.pages import SUFFIXES
