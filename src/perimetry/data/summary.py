@@ -158,7 +158,7 @@ class DataReport:
         return found
 
     def to_json(self) -> str:
-        """`to_dict` as JSON; bytes of names that are not UTF-8 stand as escapes (\\udcff), as Python reads them."""
+        """`to_dict` as JSON; bytes of names that are not UTF-8 stand as escapes, as Python reads them."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         return text.encode(errors="backslashreplace").decode()
 
