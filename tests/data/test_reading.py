@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.made_folders import class_folders, mask, voc_boxes, voc_masks
+from data.made_folders import class_folders, coco, mask, voc_boxes, voc_masks
 from perimetry.data import Sample, open_dataset, read_mask, read_proposals, read_sample, with_proposals
 from perimetry.errors import FileError, InputError, ShapeError
 
@@ -83,6 +83,24 @@ def test_proposals_in_every_form(tmp_path, file):
     for sample in with_proposals(dataset, found).samples:
         told = read_sample(sample)[1]["proposals"]
         torch.testing.assert_close(told, torch.tensor(BOXES[sample.name], dtype=torch.float32).reshape(-1, 4))
+
+
+def test_proposals_of_images_of_one_name_in_two_folders_are_kept_apart(tmp_path):
+    for split in ("train", "val"):
+        coco(tmp_path / split, images=("a.v1.jpg", "b.jpg"), folder=".")
+    dataset = open_dataset(tmp_path, task="detection")
+    boxes = {name: np.full((1, 4), place, np.float32) for place, name in enumerate(s.name for s in dataset.samples)}
+    for given in (boxes, {f"{name}.jpg": each for name, each in boxes.items()}):
+        for sample in with_proposals(dataset, given).samples:
+            np.testing.assert_array_equal(sample.proposals, boxes[sample.name])
+    short = {"a.v1": boxes["train/a.v1"], "b.jpg": boxes["train/b"]}
+    with pytest.raises(InputError, match=r"the proposals of a.v1 may be those of train/a.v1, val/a.v1; name them as"):
+        with_proposals(dataset, short)
+    for sample in with_proposals(dataset.part("val"), short).samples:
+        np.testing.assert_array_equal(sample.proposals, boxes[sample.name.replace("val", "train")])
+    assert with_proposals(voc := open_dataset(voc_boxes(tmp_path / "voc", names="a")), {"x/a.jpg": boxes["val/b"]})
+    with pytest.raises(InputError, match="the proposals of x/a.jpg, y/a.jpg may be those of a;"):
+        with_proposals(voc, {"x/a.jpg": boxes["val/b"], "y/a.jpg": boxes["val/b"]})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from perimetry.data.dataset import Dataset
 from perimetry.errors import FileError, InputError, ShapeError
+from perimetry.images import SUFFIXES
 from perimetry.scoring.pairing import listed
 
 Proposals = Mapping[str, npt.NDArray[np.float32]]
@@ -41,19 +42,28 @@ def read_proposals(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def with_proposals(dataset: Dataset, proposals: Proposals) -> Dataset:
-    """The dataset with the proposals of each image, found by name with or without ending.
+    """The dataset with the proposals of each image, found by name with or without ending, and with or without folders.
 
-    Raises `InputError` where an image has none in the file: one without proposals needs an empty entry.
+    Raises `InputError` where an image has none in the file: one without proposals needs an empty entry; and where a
+    name without its folders may be of several images.
     """
-    by_stem = {Path(name).stem: boxes for name, boxes in proposals.items()}
+    by_form = [_by_form(proposals, form) for form in _FORMS]
+    names = [_by_form((sample.name for sample in dataset.samples), form) for form in _FORMS]
     samples = []
     bare = []
     for sample in dataset.samples:
-        names = (each[key] for each, key in _places(proposals, by_stem, sample.name) if key in each)
-        found = next(names, None)
-        if found is None:
+        keys = [form(sample.name) for form in _FORMS]
+        place = next((place for place, key in enumerate(keys) if key in by_form[place]), None)
+        if place is None:
             bare.append(sample.name)
-        samples.append(replace(sample, proposals=found))
+            continue
+        given, wanted = by_form[place][keys[place]], names[place][keys[place]]
+        if len(given) > 1 or len(wanted) > 1:
+            raise InputError(
+                f"the proposals of {listed(given)} may be those of {listed(wanted)}; name them as the images, "
+                "with their folders"
+            )
+        samples.append(replace(sample, proposals=proposals[given[0]]))
     if bare:
         raise InputError(
             f"{len(bare)} of {len(dataset)} images have no proposals: {listed(bare)}; an empty list is one"
@@ -61,9 +71,26 @@ def with_proposals(dataset: Dataset, proposals: Proposals) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-def _places(proposals: Proposals, by_stem: Proposals, name: str) -> tuple[tuple[Proposals, str], ...]:
-    """Where to look for a sample: under its name, its name without folders, without ending."""
-    return (proposals, name), (by_stem, name), (by_stem, Path(name).name), (by_stem, Path(name).stem)
+def _bare(name: str) -> str:
+    """The name without the ending of an image; one with dots keeps what is none."""
+    path = Path(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
+
+
+# What an image may be called, the surest first.
+_FORMS: tuple[Callable[[str], str], ...] = (
+    str,
+    _bare,
+    lambda name: Path(_bare(name)).name,
+    lambda name: Path(name).stem,
+)
+
+
+def _by_form(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(form(name), []).append(name)
+    return found
 
 
 def _of_json(file: Path) -> dict[str, Any]:
