@@ -16,8 +16,9 @@ def split(dataset: Dataset, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, see
     """The dataset in two or three parts (train, val, test) that share no sample, and together hold all.
 
     fractions: of each part, together 1. Who goes where depends on the names of the samples and on the seed, not on
-    their order or on the machine. Of classification every class is parted alike. Neighbours of a video or a stack are
-    not kept together: give their splits in files instead.
+    their order or on the machine. Of classification every class is parted alike. A sample more or less moves many of
+    the others, also from test to train: for a set that grows, and for neighbours of a video or a stack, which are not
+    kept together, give the splits in files instead.
     Raises `InputError` where a part would be empty.
 
     >>> from pathlib import Path
