@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from data.made_folders import class_folders, image, lists, mask, voc_boxes
+from data.made_folders import class_folders, coco, image, lists, mask, voc_boxes
 from perimetry.data import check, open_dataset
 from perimetry.errors import InputError
 
@@ -108,3 +108,10 @@ def test_a_split_without_masks_is_told(tmp_path, form):
     where = form.format(kind="images", split="test")
     assert told(report) == [("unlabelled", f"{where}: left out, without a folder of masks (1 images)")]
     assert list(report.dataset.splits) == ["train"]
+
+
+def test_images_that_no_coco_file_lists_are_told_once(tmp_path):
+    coco(tmp_path, file="annotations/train.json", images=("a.jpg", "b.jpg"))
+    coco(tmp_path, file="annotations/val.json", images=("c.jpg", "d.jpg"))
+    image(tmp_path / "images" / "e.jpg")
+    assert told(check(tmp_path)) == [("unlabelled", "images: left out, not in train.json or val.json (1): e.jpg")]

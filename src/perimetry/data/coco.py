@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
         problems += wrong
         if split:
             splits[split] = splits.get(split, ()) + tuple(sample.name for sample in found)
+    problems += _unlabelled(samples, files, folder)
     return Listing(Dataset("detection", folder.name, known, tuple(samples), splits), tuple(problems))
 
 
@@ -112,13 +113,16 @@ def _samples(
             _size(listed_images[key]),
         )
         samples.append(Sample(name, image, objects=truth))
-    taken = {sample.image for sample in samples}
-    for folder in sorted({sample.image.parent for sample in samples}):
-        # A folder that several files share is looked at once all are read: here it would be told for each.
-        if not split and (bare := [each.name for each in image_files(folder) if each not in taken]):
-            told = f"left out, not in {where.name} ({len(bare)}): {listed(bare)}"
-            problems.append(Problem("unlabelled", inside(folder, root), told))
     return samples, problems
+
+
+def _unlabelled(samples: Sequence[Sample], files: Iterable[Path], root: Path) -> Iterator[Problem]:
+    """The images beside those of the samples that no file lists: several may share a folder."""
+    taken = {sample.image for sample in samples}
+    names = " or ".join(file.name for file in files)
+    for folder in sorted({sample.image.parent for sample in samples}):
+        if bare := [each.name for each in image_files(folder) if each not in taken]:
+            yield Problem("unlabelled", inside(folder, root), f"left out, not in {names} ({len(bare)}): {listed(bare)}")
 
 
 def _key(value: Any) -> int | str | None:
