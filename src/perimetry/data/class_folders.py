@@ -47,8 +47,9 @@ def read(root: Path, classes: Sequence[str] | None) -> Listing:
                 problems.append(Problem("unknown_class", inside(folder, root), told))
                 continue
             label = known.index(folder.name)
-            samples += [Sample(inside(file, root).as_posix(), file, label=label) for file in files]
-            names += [inside(file, root).as_posix() for file in files]
+            held = [Sample(inside(file, root).as_posix(), file, label=label) for file in files]
+            samples += held
+            names += [sample.name for sample in held]
         if split:
             splits[split] = splits.get(split, ()) + tuple(names)
     if loose := [inside(file, root).as_posix() for file in _loose(root, [place for _, place in parts])]:

@@ -53,7 +53,8 @@ def image_files_below(folder: Path) -> list[Path]:
     found = []
     for below, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(below) / name for name in files if is_image(Path(below) / name)]
+        paths = map(Path(below).joinpath, files)
+        found += [path for path in paths if is_image(path)]
     return sorted(found)
 
 
@@ -89,7 +90,10 @@ def by_stem(files: Iterable[Path], root: Path) -> tuple[dict[str, Path], list[Pr
 
 def inside(file: Path, root: Path) -> Path:
     """The path as the dataset's owner sees it: relative to its folder where it is inside."""
-    return file.relative_to(root) if file.is_relative_to(root) else file
+    try:
+        return file.relative_to(root)
+    except ValueError:
+        return file
 
 
 def split_lists(folder: Path, *, named: bool = False) -> dict[str, tuple[Path, list[str]]]:
