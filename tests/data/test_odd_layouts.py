@@ -115,3 +115,11 @@ def test_images_that_no_coco_file_lists_are_told_once(tmp_path):
     coco(tmp_path, file="annotations/val.json", images=("c.jpg", "d.jpg"))
     image(tmp_path / "images" / "e.jpg")
     assert told(check(tmp_path)) == [("unlabelled", "images: left out, not in train.json or val.json (1): e.jpg")]
+
+
+@pytest.mark.parametrize("split", [None, "val"])
+def test_a_split_without_an_image_is_told(tmp_path, split):
+    voc_boxes(tmp_path)
+    lists(tmp_path, "Main", train=["a", "b", "c"], val=[])
+    assert told(check(tmp_path, split=split)) == [("empty_split", "no image is left in val")]
+    assert check(tmp_path, split="train").problems == ()

@@ -66,6 +66,9 @@ def check(
     dataset = whole if split is None else whole.part(split)
     others = {sample.name for sample in whole.samples} - {sample.name for sample in dataset.samples}
     problems = [problem for problem in problems if problem.sample not in others]
+    looked_at = whole.splits if split is None else (dataset.split,)
+    if bare := [each for each in looked_at if each and not whole.splits[each]]:
+        problems.append(Problem("empty_split", None, f"no image is left in {listed(bare)}"))
     examined = _examined(dataset, root, workers, progress)
     for each in examined.values():
         problems += each.problems

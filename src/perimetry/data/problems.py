@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "box_beyond": ("error", "boxes wholly outside their image"),
     "turned_boxes": ("error", "boxes of an image before it is turned upright"),
     "doubled_name": ("error", "names that stand for two images"),
+    "empty_split": ("error", "splits without an image"),
     "one_class": ("error", "nothing to tell apart"),
     "box_outside": ("warning", "boxes that reach outside their image"),
     "image_size": ("warning", "images of another size than their annotation says"),
