@@ -270,6 +270,12 @@ def test_splits_that_are_not_there(tmp_path):
         open_dataset(tmp_path / "train", split="val")
 
 
+def test_splits_of_one_s_own_keep_their_names(tmp_path):
+    image_file = image(tmp_path / "a.png")
+    dataset = Dataset("classification", "x", ("a",), (Sample("a", image_file, label=0),), {"Fold 1": ("a",)})
+    assert dataset.part("Fold 1").split == "Fold 1"
+
+
 def test_records_are_held_against_each_other(tmp_path):
     one = Sample("a", tmp_path, label=0)
     with pytest.raises(InputError, match="two samples of one name"):

@@ -110,7 +110,7 @@ class Dataset:
             raise InputError(
                 f"{self.name} has no split {split!r}, and no other; perimetry.data.split makes them by seed"
             )
-        wanted = split_name(split)
+        wanted = split if split in self.splits else split_name(split)
         if wanted not in self.splits:
             raise UnknownNameError("split", split, known=self.splits, advice="there are " + ", ".join(self.splits))
         return replace(self.of(self.splits[wanted]), split=wanted)
