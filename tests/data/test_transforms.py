@@ -418,8 +418,13 @@ def test_what_cannot_be_used_is_refused():
         t.TrainTransform.from_dict({"steps": []})
     with pytest.raises(ShapeError, match=r"expected an image \(3, H, W\) of uint8, got \(3, 4, 4\) of torch.float32"):
         run(torch.zeros(3, 4, 4))
-    with pytest.raises(ShapeError, match=r"expected a mask \(4, 4\) of whole numbers, got \(4, 5\)"):
+    with pytest.raises(ShapeError, match=r"expected a mask \(4, 4\) of whole numbers.*, got \(4, 5\)"):
         run(photo(4, 4), torch.zeros(4, 5, dtype=torch.int64))
+    # Where a crop reaches beyond the image, True would stand for 255, and be a class.
+    with pytest.raises(ShapeError, match=r"whole numbers that can be 255, got \(4, 4\) of torch.bool"):
+        run(photo(4, 4), torch.zeros(4, 4, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"holds no 'boxes', only labels; give \(0, 4\) for none"):
+        run(photo(4, 4), {"labels": torch.zeros(0)})
     with pytest.raises(InputError, match="the target holds 'keypoints', which transforms cannot keep in step"):
         run(photo(4, 4), {"boxes": torch.zeros(0, 4), "keypoints": torch.zeros(0, 2)})
     with pytest.raises(ShapeError, match=r"expected 'labels' of shape \(1,\), got \(2,\)"):

@@ -16,6 +16,7 @@ Target = Any  # None, int, a mask (H, W), or a dict of boxes
 Sample = tuple[Tensor, Target]
 Keep = float | Literal["centre"]
 
+_LABELS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 _PER_BOX = ("labels", "difficult", "areas")
 _LOOSE = ("proposals", "hard_negatives")  # boxes that stand for themselves
 _BOXES = ("boxes", *_LOOSE)
@@ -36,6 +37,10 @@ def check_sample(image: Tensor, target: Target) -> None:
                 f"the target holds {unknown[0]!r}, which transforms cannot keep in step; expected "
                 f"{', '.join(_BOXES + _PER_BOX)}"
             )
+        if "boxes" not in target:
+            raise InputError(
+                f"the target holds no 'boxes', only {', '.join(target) or 'nothing'}; give (0, 4) for none"
+            )
         count = len(target["boxes"])
         for key, value in target.items():
             shape = (len(value), 4) if key in _BOXES else (count,)
@@ -44,9 +49,9 @@ def check_sample(image: Tensor, target: Target) -> None:
             if key in _BOXES and not value.is_floating_point():
                 raise InputError(f"expected {key!r} as floats, got {value.dtype}; convert them with .float()")
     elif isinstance(target, Tensor):
-        if target.shape != image.shape[1:] or target.is_floating_point():
+        if target.shape != image.shape[1:] or target.dtype not in _LABELS:
             raise ShapeError(
-                f"expected a mask {tuple(image.shape[1:])} of whole numbers, "
+                f"expected a mask {tuple(image.shape[1:])} of whole numbers that can be {IGNORED}, "
                 f"got {tuple(target.shape)} of {target.dtype}"
             )
     elif target is not None and (isinstance(target, bool) or not isinstance(target, int)):
