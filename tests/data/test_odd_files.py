@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from data.made_folders import class_folders, coco, image, mask, voc_boxes
@@ -98,3 +99,14 @@ def test_names_that_are_not_utf_8_are_told_as_others(tmp_path):
     report.to_text().encode()
     report.to_html().encode()
     assert sum(len(part) for part in split(open_dataset(tmp_path), (0.5, 0.5))) == 9
+
+
+def test_an_npy_file_with_a_damaged_header_is_named(tmp_path):
+    array = np.zeros((12, 16), np.uint8)
+    image(tmp_path / "images" / "a.png")
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks" / "a.npy", array)
+    content = (tmp_path / "masks" / "a.npy").read_bytes()
+    (tmp_path / "masks" / "a.npy").write_bytes(content.replace(b"}", b" "))
+    kind, sentence = told(check(tmp_path))[0]
+    assert (kind, sentence[:44]) == ("broken_file", "masks/a.npy: cannot be read as an NPY file: ")

@@ -124,6 +124,15 @@ def test_proposals_that_are_none(tmp_path, name, content, error, message):
         read_proposals(tmp_path / name)
 
 
+def test_proposals_in_a_damaged_archive_are_named(tmp_path):
+    np.savez(tmp_path / "p.npz", a=np.ones((2, 4)))
+    content = bytearray((tmp_path / "p.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 32  # as if the file were a patch to another
+    (tmp_path / "p.npz").write_bytes(bytes(content))
+    with pytest.raises(FileError, match=r"p\.npz cannot be read as an NPZ file: "):
+        read_proposals(tmp_path / "p.npz")
+
+
 def test_proposals_that_hold_code_are_refused(tmp_path):
     np.savez(tmp_path / "p.npz", a=np.array([{}], dtype=object))
     with pytest.raises(FileError, match="cannot be read as an NPZ file"):

@@ -83,7 +83,7 @@ def _open_npy(path: Path) -> Pages:
     def load() -> Array:
         try:
             array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # a damaged header is parsed as Python, which fails with errors of every kind
             raise FileError(f"{path} cannot be read as an NPY file: {error}") from error
         return array
 
