@@ -185,6 +185,27 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     assert same(fit(asked, out=tmp_path / "run", sets=sets("classification")).network, whole.network)
 
 
+@pytest.mark.parametrize("point", ["metrics.csv", "last.json", "best.json"])
+def test_killed_between_two_files_no_row_of_the_metrics_is_lost(tmp_path, monkeypatch, point):
+    asked = recipe("classification", checkpoint_every=0)
+    fit(asked, out=tmp_path / "whole", sets=sets("classification"))
+    count, write = 0, perimetry.files._replace
+
+    def kill(path, content):
+        nonlocal count
+        write(path, content)
+        count += path.name == point
+        if count == 2:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(perimetry.files, "_replace", kill)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(asked, out=tmp_path / "run", sets=sets("classification"))
+    monkeypatch.undo()
+    fit(asked, out=tmp_path / "run", sets=sets("classification"))
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_sample_that_cannot_be_had_is_named(tmp_path, workers):
     def breaking(index, image, truth):

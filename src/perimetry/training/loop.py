@@ -78,9 +78,9 @@ def fit(
                 # All processes stop after the same step, whichever was told to.
                 stopped = processes.sum(float(stop.asked)) > 0
                 if (clock.checkpoint_due(state.step) or stopped) and processes.first:
+                    log.write()  # before the checkpoint: rows of later steps are dropped, lost ones never come back
                     for name in ("best", "last") if best else ("last",):
                         state.keep(setup.run, name, batch)
-                    log.write()
             except NotFiniteError as error:
                 _leave_word(setup, state, error)
                 raise
