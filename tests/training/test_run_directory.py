@@ -38,6 +38,19 @@ def test_other_directories_are_left_alone(tmp_path):
         RunDirectory(tmp_path).read()
 
 
+def test_a_run_that_was_killed_before_it_began_begins(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".recipe.json.k2x").write_text("{")
+    assert not RunDirectory(tmp_path).begin(recipe(), {})
+    (tmp_path / "checkpoints").rmdir()
+    assert RunDirectory(tmp_path).begin(recipe(), {})
+    assert (tmp_path / "checkpoints").is_dir()
+    (tmp_path / "recipe.json").unlink()
+    (tmp_path / "checkpoints" / "last.json").write_text("{}")
+    with pytest.raises(InputError, match="holds something else"):
+        RunDirectory(tmp_path).begin(recipe(), {})
+
+
 def test_metrics_are_kept_and_later_ones_forgotten(tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.begin(recipe(), {})

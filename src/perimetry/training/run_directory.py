@@ -45,15 +45,17 @@ class RunDirectory:
         recipe, saying what differs, and for one that holds something else.
         """
         file = self.path / "recipe.json"
-        if file.exists():
+        there = file.exists()
+        if there:
             self._compare(recipe, facts)
-            return True
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self._holds_something_else():
             raise InputError(f"{self.path} holds something else; name a new directory for the run")
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make {self.path}: {error.strerror}") from error
+        if there:
+            return True
         versions = {"perimetry": __version__, "torch": torch.__version__, "python": platform.python_version()}
         content = {"schema": 1, "recipe": recipe.to_dict(), "facts": dict(facts), "versions": versions}
         write_whole(file, json.dumps(content, indent=1).encode())
@@ -89,6 +91,13 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(f"{file} is no recipe of a run: {error}") from error
 
+    def _holds_something_else(self) -> bool:
+        """Whether something is there that is not what a run leaves that was killed, or found no room, at its start."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        own = (self.checkpoints, *self.path.glob(".recipe.json.*"))
+        return any(each not in own for each in self.path.rglob("*"))
+
     def _compare(self, recipe: Recipe, facts: Mapping[str, Any]) -> None:
         before, known = self.read()
         old, new = before.to_dict(), recipe.to_dict()
@@ -118,7 +127,7 @@ class Metrics:
                         (int(row["step"]), float(row["epoch"]), row["split"], row["name"], float(row["value"]))
                         for row in csv.DictReader(file)
                     ]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
                 raise FileError(f"{path} is no table of metrics: {error}") from error
 
     def forget_after(self, step: int) -> None:
