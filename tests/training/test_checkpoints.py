@@ -45,6 +45,14 @@ def test_only_the_newest_is_kept_and_names_are_apart(tmp_path):
     assert load_checkpoint(tmp_path, "none") is None
 
 
+def test_what_killed_writers_left_is_cleared_away(tmp_path):
+    for name in (".last-00000001.safetensors.a1b2", ".last.json.c3", ".best-00000001.pt.d4", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"part")
+    save_checkpoint(tmp_path, "last", checkpoint(2))
+    hidden = {file.name for file in tmp_path.iterdir() if file.name.startswith(".")}
+    assert hidden == {".best-00000001.pt.d4", ".DS_Store"}
+
+
 @pytest.mark.parametrize("writes_before", [0, 1, 2])
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, writes_before):
     save_checkpoint(tmp_path, "last", checkpoint(1))
@@ -77,6 +85,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     content = json.loads((tmp_path / "last.json").read_text())
     (tmp_path / "last.json").write_text(json.dumps({**content, "weights": "../../etc/passwd"}))
     assert weights_file(tmp_path, "last").parent == tmp_path
+    with pytest.raises(FileError, match="is no checkpoint that can be read"):
+        load_checkpoint(tmp_path, "last")
+    (tmp_path / "last.json").write_text(json.dumps(content))
+    torch.save([1], tmp_path / "last-00000001.pt")
     with pytest.raises(FileError, match="is no checkpoint that can be read"):
         load_checkpoint(tmp_path, "last")
     (tmp_path / "last.json").write_text("{")

@@ -44,7 +44,8 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
     write_whole(folder / f"{stem}.pt", state.getvalue())
     pointer = {"schema": 1, "step": checkpoint.step, "weights": f"{stem}.safetensors", "state": f"{stem}.pt"}
     write_whole(folder / f"{name}.json", json.dumps(pointer, indent=1).encode())
-    for old in (*folder.glob(f"{name}-*.safetensors"), *folder.glob(f"{name}-*.pt")):
+    # Those of earlier steps, and the temporary files of writers that were killed.
+    for old in (*folder.glob(f"{name}-*.safetensors"), *folder.glob(f"{name}-*.pt"), *folder.glob(f".{name}[-.]*")):
         if old.stem != stem:
             old.unlink(missing_ok=True)
 
@@ -71,7 +72,7 @@ def load_checkpoint(folder: Path, name: str) -> Checkpoint | None:
         path = folder / pointer["state"]
         state = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(int(pointer["step"]), weights, state["optimizer"], state["facts"])
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
         raise FileError(f"{path} is no checkpoint that can be read (damaged?): {error}") from error
     except pickle.UnpicklingError as error:
         raise FileError(f"{path} holds more than tensors and plain containers, and is not opened") from error
