@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import perimetry.files
@@ -183,6 +184,22 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert load_checkpoint(tmp_path / "run" / "checkpoints", "last").step == 3
     assert same(fit(asked, out=tmp_path / "run", sets=sets("classification")).network, whole.network)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("last-00000001.safetensors", {"other.weight": torch.zeros(2)}),
+        ("last-00000001.pt", {"optimizer": {"state": {}, "param_groups": []}, "facts": {"scores": {}, "best": {}}}),
+        ("last-00000001.pt", {"optimizer": {}, "facts": {}}),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, name, content):
+    asked = recipe("classification", steps=1)
+    fit(asked, out=tmp_path, sets=sets("classification"))
+    (save_file if name.endswith("safetensors") else torch.save)(content, tmp_path / "checkpoints" / name)
+    with pytest.raises(FileError, match="does not fit the network that the recipe builds"):
+        fit(asked, out=tmp_path, sets=sets("classification"))
 
 
 @pytest.mark.parametrize("point", ["metrics.csv", "last.json", "best.json"])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from perimetry.errors import InputError
+from perimetry.errors import FileError, InputError
 from perimetry.networks import freeze
 from perimetry.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from perimetry.training.optimizers import make_optimizer, parameter_groups
@@ -90,12 +90,22 @@ class State:
         save_checkpoint(run.checkpoints, name, Checkpoint(self.step, weights, self.optimizer.state_dict(), facts))
 
     def take_up(self, run: RunDirectory) -> bool:
-        """Go on from the last checkpoint, if there is one; returns whether there was."""
+        """Go on from the last checkpoint, if there is one; returns whether there was.
+
+        Raises `FileError` for one that is not of this network and optimiser.
+        """
         kept = load_checkpoint(run.checkpoints, "last")
         if kept is None:
             return False
-        self.network.load_state_dict(kept.weights)
-        self.optimizer.load_state_dict(dict(kept.optimizer))
+        try:
+            self.network.load_state_dict(kept.weights)
+            self.optimizer.load_state_dict(dict(kept.optimizer))
+            self.scores, self.best = dict(kept.facts["scores"]), dict(kept.facts["best"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise FileError(
+                f"the last checkpoint in {run.checkpoints} does not fit the network that the recipe builds; has its "
+                f"code changed, or the file? ({reason})"
+            ) from error
         self.step = kept.step
-        self.scores, self.best = dict(kept.facts["scores"]), dict(kept.facts["best"])
         return True
