@@ -186,6 +186,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     assert same(fit(asked, out=tmp_path / "run", sets=sets("classification")).network, whole.network)
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", ""])
+def test_a_device_that_is_not_there_is_told(tmp_path, device):
+    with pytest.raises(InputError, match=f"cannot train on device '{device}': .*; take auto, cpu or cuda"):
+        fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"), device=device)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from perimetry.errors import InputError
+
 Value = TypeVar("Value")
 
 
@@ -68,12 +70,13 @@ class Processes:
 def running_processes(device: str = "auto") -> Iterator[tuple[Processes, torch.device]]:
     """Joins the processes that torchrun started, if it did, and says which device this one works on.
 
-    device: "auto" takes a CUDA device for each process where there is one, the CPU otherwise.
+    device: "auto" takes a CUDA device for each process where there is one, the CPU otherwise. Raises `InputError` for
+    one that is not there.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = torch.cuda.is_available() and device in ("auto", "cuda")
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device("cuda", local) if cuda else torch.device("cpu" if device == "auto" else device)
+    chosen = torch.device("cuda", local) if cuda else _named("cpu" if device == "auto" else device)
     if count == 1:
         yield Processes(), chosen
         return
@@ -84,6 +87,14 @@ def running_processes(device: str = "auto") -> Iterator[tuple[Processes, torch.d
         yield Processes(dist.get_rank(), dist.get_world_size()), chosen
     finally:
         dist.destroy_process_group()
+
+
+def _named(device: str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch says in many ways that there is no such device
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot train on device {device!r}: {reason}; take auto, cpu or cuda") from error
 
 
 def _device() -> torch.device:
