@@ -241,6 +241,32 @@ def test_a_sample_that_cannot_be_had_is_named(tmp_path, workers):
         fit(recipe("detection", workers=workers), out=tmp_path / "run", sets=replace_train("detection", breaking))
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize(
+    ("task", "keys", "expected"),
+    [
+        ("classification", {}, "9; expected 0 ... 2 "),
+        ("classification", {"class_weights": (1.0, 2.0, 3.0)}, "9; expected 0 ... 2 "),
+        ("classification", {"hard": "focal", "workers": 2}, "9; expected 0 ... 2 "),
+        ("segmentation", {}, "9; expected 0 ... 3, or 255 for what does not count "),
+        ("segmentation", {"class_weights": (1.0, 2.0, 3.0, 4.0)}, "9; expected 0 ... 3, or 255"),
+        ("detection", {}, "9; expected 1 ... 3 "),
+    ],
+)
+def test_a_label_out_of_range_is_told_with_its_image(tmp_path, part, task, keys, expected):
+    def mislabelled(index, image, truth):
+        if index != 4:
+            return image, truth
+        wrong = {"segmentation": torch.full((32, 32), 9), "classification": 9}
+        if task != "detection":
+            return image, wrong[task]
+        return image, {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "labels": torch.tensor([9])}
+
+    given = replace(sets(task), **{part: Scenes(task, mislabelled)})
+    with pytest.raises(InputError, match=f"^scene4 has the label {expected}"):
+        fit(recipe(task, steps=4, **keys), out=tmp_path / "run", sets=given)
+
+
 def test_images_without_boxes_and_masks_without_truth_are_learnt_from(tmp_path):
     def no_boxes(_index, image, _truth):
         return image, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}

@@ -186,7 +186,7 @@ def test_detections_are_scored_by_name_and_class():
     ("task", "outputs", "truth", "error", "message"),
     [
         (Classification(3), torch.zeros(2, 4), torch.tensor([0, 1]), ShapeError, "tells 4 classes, the data has 3"),
-        (Segmentation(4), {"out": torch.zeros(2, 4, 5, 7)}, torch.full((2, 5, 7), 9), InputError, "holds the label 9"),
+        (Segmentation(4), {"out": torch.zeros(2, 4, 5, 7)}, torch.full((2, 5, 7), 9), InputError, "image 0 has the label 9; expected 0 ... 3, or 255"),
         (
             Segmentation(4),
             {"out": torch.zeros(2, 4, 5, 7)},

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from perimetry.metrics import LabelAccumulator, TopKAccumulator
-from perimetry.training.tasks import Batch, check_scores, known, named_outputs
+from perimetry.training.tasks import Batch, check_labels, check_scores, known, named_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Classification:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss of each output, means over images (weighted, where classes are)."""
+        self._check(batch)
         outputs = named_outputs(network(batch.images), "logits")
         check_scores(outputs["logits"], self.classes, axes=2)
         return {
@@ -40,7 +41,10 @@ class Classification:
 
     def weight(self, batch: Batch) -> Tensor | float:
         """Images, or the sum of their classes' weights."""
-        return self._weights(batch.truth)[batch.truth].sum() if self.class_weights else float(len(batch))
+        if not self.class_weights:
+            return float(len(batch))
+        self._check(batch)
+        return self._weights(batch.truth)[batch.truth].sum()
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Scores (N, classes)."""
@@ -62,6 +66,9 @@ class Classification:
         weights = self._weights(labels)[labels]
         return (found * weights).sum() / weights.sum()
 
+    def _check(self, batch: Batch) -> None:
+        check_labels(batch.truth, batch.names, lowest=0, highest=self.classes - 1)
+
     def _weights(self, like: Tensor) -> Tensor:
         return torch.tensor(self.class_weights, device=like.device, dtype=torch.float32)
 
@@ -70,11 +77,13 @@ class LabelScorer:
     """Scores of labels, summed over batches."""
 
     def __init__(self, classes: int) -> None:
+        self._classes = classes
         self._top = TopKAccumulator(ks=(1, 5) if classes > 5 else (1,))
         self._labels = LabelAccumulator(classes=classes)
 
     def update(self, batch: Batch, outputs: Tensor) -> None:
         """Add the scores (N, classes) of a batch."""
+        check_labels(batch.truth, batch.names, lowest=0, highest=self._classes - 1)
         scores = outputs.float().cpu()
         self._top.update(batch.truth.cpu(), scores)
         self._labels.update(batch.truth.cpu(), scores.argmax(1))

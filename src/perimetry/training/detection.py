@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from perimetry.errors import InputError
 from perimetry.metrics import BoxPrediction, BoxTruth, VocAccumulator
 from perimetry.training.processes import plain
-from perimetry.training.tasks import Batch, known
+from perimetry.training.tasks import Batch, check_labels, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Detection:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """What the network says its losses are; images without boxes train as background."""
+        _check(batch, self.classes)
         found = network(batch.images, *_given(network, batch), [_learnt(target) for target in batch.truth])
         if not isinstance(found, Mapping):
             raise InputError(f"expected a detector to return its losses by name, got {type(found).__name__}")
@@ -62,6 +63,10 @@ def _given(network: nn.Module, batch: Batch) -> tuple[Sequence[Tensor], ...]:
     return (batch.proposals,)
 
 
+def _check(batch: Batch, classes: Sequence[str]) -> None:
+    check_labels([target["labels"] for target in batch.truth], batch.names, lowest=1, highest=len(classes))
+
+
 def _learnt(target: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a detector learns from: the objects that are not difficult, and hard negatives where some were mined."""
     told = {name: target[name] for name in ("boxes", "labels")}
@@ -85,6 +90,7 @@ class BoxScorer:
 
     def update(self, batch: Batch, outputs: Sequence[Mapping[str, Tensor]]) -> None:
         """Add the detections of a batch."""
+        _check(batch, self._classes)
         for name, truth, told in zip(batch.names, batch.truth, outputs, strict=True):
             true_labels = [self._classes[label - 1] for label in truth["labels"].tolist()]
             difficult = truth["difficult"].cpu() if "difficult" in truth else None

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perimetry.data import IGNORED
-from perimetry.errors import InputError, ShapeError
+from perimetry.errors import ShapeError
 from perimetry.metrics import MaskAccumulator
-from perimetry.training.tasks import Batch, check_scores, known, named_outputs
+from perimetry.training.tasks import Batch, check_labels, check_scores, known, named_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Segmentation:
         outputs = named_outputs(network(batch.images), "out")
         check_scores(outputs["out"], self.classes, axes=4)
         masks = self._counted(batch.truth)
-        self._check(masks, outputs["out"])
+        self._check(masks, batch)
         return {
             f"loss_{name}": self._loss(scores.float(), masks) * (1 if name == "out" else self.auxiliary_weight)
             for name, scores in outputs.items()
@@ -51,7 +51,10 @@ class Segmentation:
         """Pixels that count, by the weights of their classes; images, where only hard pixels count."""
         if self.hard != "none":
             return float(len(batch))
-        masks = self._counted(batch.truth)[:, :: self.every, :: self.every]
+        masks = self._counted(batch.truth)
+        if self.class_weights:
+            self._check(masks, batch)
+        masks = masks[:, :: self.every, :: self.every]
         counted = masks[masks != self.ignore]
         return self._weights(counted)[counted].sum() if self.class_weights else float(counted.numel())
 
@@ -104,22 +107,17 @@ class Segmentation:
     def _weights(self, like: Tensor) -> Tensor:
         return torch.tensor(self.class_weights, device=like.device, dtype=torch.float32)
 
-    def _check(self, masks: Tensor, scores: Tensor) -> None:
-        if masks.ndim != 3 or len(masks) != len(scores):
-            raise ShapeError(f"expected masks (N, H, W) for {len(scores)} images, got {tuple(masks.shape)}")
-        wrong = masks[(masks != self.ignore) & ((masks < 0) | (masks >= self.classes))]
-        if wrong.numel():
-            raise InputError(
-                f"a mask holds the label {int(wrong[0])}; expected 0 ... {self.classes - 1}, or {self.ignore} for "
-                "pixels without truth (`perimetry data` finds such masks)"
-            )
+    def _check(self, masks: Tensor, batch: Batch) -> None:
+        if masks.ndim != 3 or len(masks) != len(batch):
+            raise ShapeError(f"expected masks (N, H, W) for {len(batch)} images, got {tuple(masks.shape)}")
+        check_labels(masks, batch.names, lowest=0, highest=self.classes - 1, ignore=self.ignore)
 
 
 class MaskScorer:
     """Scores of masks, summed over batches."""
 
     def __init__(self, classes: int, ignore: int) -> None:
-        self._ignore = ignore
+        self._classes, self._ignore = classes, ignore
         self._masks = MaskAccumulator(classes=classes, ignore=ignore)
 
     def update(self, batch: Batch, outputs: Tensor) -> None:
@@ -128,7 +126,9 @@ class MaskScorer:
         if scores.shape[2:] != batch.truth.shape[1:]:
             scores = functional.interpolate(scores, size=batch.truth.shape[1:], mode="bilinear", align_corners=False)
         masks = batch.truth.cpu()
-        self._masks.update(masks.masked_fill(masks == IGNORED, self._ignore), scores.argmax(1).cpu())
+        masks = masks.masked_fill(masks == IGNORED, self._ignore)
+        check_labels(masks, batch.names, lowest=0, highest=self._classes - 1, ignore=self._ignore)
+        self._masks.update(masks, scores.argmax(1).cpu())
 
     def merge(self, other: MaskScorer) -> None:
         """Add what another one counted."""

@@ -142,6 +142,34 @@ def check_scores(scores: Tensor, classes: int, *, axes: int) -> None:
         )
 
 
+def check_labels(
+    labels: Tensor | Sequence[Tensor], names: Sequence[str], *, lowest: int, highest: int, ignore: int | None = None
+) -> None:
+    """Raise, naming the image, for a label that is not within those bounds, nor `ignore`; labels: of each image.
+
+    >>> check_labels(torch.tensor([0, 3]), ("a.png", "b.png"), lowest=0, highest=2)
+    Traceback (most recent call last):
+    perimetry.errors.InputError: b.png has the label 3; expected 0 ... 2 (`perimetry data` finds such labels)
+    """
+
+    def outside(each: Tensor) -> Tensor:
+        wrong = (each < lowest) | (each > highest)
+        return wrong if ignore is None else wrong & (each != ignore)
+
+    together = labels if isinstance(labels, Tensor) else torch.cat([each.flatten() for each in labels])
+    if not bool(outside(together).any()):
+        return
+    for number, each in enumerate(labels):
+        wrong = each[outside(each)]
+        if wrong.numel():
+            name = names[number] if number < len(names) else f"image {number}"
+            other = "" if ignore is None else f", or {ignore} for what does not count"
+            raise InputError(
+                f"{name} has the label {int(wrong.flatten()[0])}; expected {lowest} ... {highest}{other} (`perimetry "
+                "data` finds such labels)"
+            )
+
+
 def known(score: Score | None) -> float | None:
     """The score as a number, None where it is not defined."""
     return None if score is None or isinstance(score, Unavailable) else float(score)
