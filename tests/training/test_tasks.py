@@ -1,5 +1,7 @@
 """Losses against plain formulas; parts of a batch add up to the whole; what cannot be trained is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,24 @@ def test_masks_without_truth_cost_nothing(task):
     told = train_step(network, Batch(images(2), ignored), torch.optim.SGD(network.parameters(), lr=1.0), task=task)
     assert told == {"loss_out": 0.0}
     assert network.factor.item() == 1.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("task", "pool"),
+    [
+        (Classification(4, class_weights=(1, 0, 1, 1)), True),
+        (Classification(4, class_weights=(1, 0, 1, 1), loss="focal"), True),
+        (Segmentation(4, class_weights=(1, 0, 1, 1)), False),
+    ],
+)
+def test_a_batch_of_a_class_that_does_not_count_moves_nothing(task, pool, smoothing):
+    task, network = replace(task, label_smoothing=smoothing), Pixels(pool=pool)
+    before = [parameter.clone() for parameter in network.parameters()]
+    truth = torch.ones(6 if pool else (6, 5, 7), dtype=torch.long)
+    found = train_step(network, Batch(images(), truth), torch.optim.SGD(network.parameters(), lr=0.1), task=task)
+    assert set(found.values()) == {0.0}
+    assert all(map(torch.equal, before, network.parameters()))
 
 
 def test_hard_pixels_are_those_that_a_slow_loop_finds():

@@ -57,14 +57,15 @@ class Classification:
         return LabelScorer(self.classes)
 
     def _loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        weights = self._weights(labels) if self.class_weights else None
+        if weights is not None and not bool(weights[labels].any()):
+            return scores.sum() * 0  # a batch of classes that do not count; their mean would be 0 / 0
         if self.loss == "cross_entropy":
-            weights = self._weights(labels) if self.class_weights else None
             return functional.cross_entropy(scores, labels, weight=weights, label_smoothing=self.label_smoothing)
         found: Tensor = sigmoid_focal_loss(scores, functional.one_hot(labels, self.classes).to(scores)).sum(1)
-        if not self.class_weights:
+        if weights is None:
             return found.mean()
-        weights = self._weights(labels)[labels]
-        return (found * weights).sum() / weights.sum()
+        return (found * weights[labels]).sum() / weights[labels].sum()
 
     def _check(self, batch: Batch) -> None:
         check_labels(batch.truth, batch.names, lowest=0, highest=self.classes - 1)

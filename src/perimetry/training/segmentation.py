@@ -87,7 +87,8 @@ class Segmentation:
             chosen = self._hard(scores.detach(), masks, each.detach(), counted)
             return each[chosen].sum() / chosen.sum().clamp(min=1)
         total = counted.sum() if weights is None else weights[masks[counted]].sum()
-        return each.sum() / total.clamp(min=torch.finfo(torch.float32).tiny if weights is not None else 1)
+        # Where nothing counts, smoothed labels still cost something, and that divided by 0 would be infinite.
+        return each.sum() * (total > 0) / torch.where(total > 0, total, 1)
 
     def _hard(self, scores: Tensor, masks: Tensor, losses: Tensor, counted: Tensor) -> Tensor:
         """Which pixels count: (N, H, W) of truth values."""
