@@ -15,7 +15,7 @@ from torch import nn
 import perimetry.files
 from perimetry.data.scenes import scenes
 from perimetry.errors import FileError, InputError, ShapeError
-from perimetry.training import NotFiniteError, Recipe, Sets, fit
+from perimetry.training import NotFiniteError, Recipe, Sets, fit, loop
 from perimetry.training.checkpoints import load_checkpoint
 from perimetry.training.stopping import Stopped
 
@@ -163,6 +163,25 @@ def test_a_loss_that_is_not_finite_names_the_images(tmp_path):
     assert tuple(told["images"]) == caught.value.names
     last = load_checkpoint(tmp_path / "run" / "checkpoints", "last")
     assert last is None or all(bool(weight.isfinite().all()) for weight in last.weights.values())
+
+
+@pytest.mark.parametrize("evaluate_every", [0, 0.1])
+def test_weights_that_a_finite_loss_broke_name_the_images_before(tmp_path, monkeypatch, evaluate_every):
+    learnt, learn = [], loop.train_step
+
+    def break_weights(network, batch, *rest, **named):
+        found = learn(network, batch, *rest, **named)
+        learnt.append(batch.names)
+        if len(learnt) == 2:
+            next(network.parameters()).data[0] = math.inf
+        return found
+
+    monkeypatch.setattr(loop, "train_step", break_weights)
+    asked = recipe("classification", evaluate_every=evaluate_every)
+    with pytest.raises(NotFiniteError, match="after step 2 weights are not finite") as caught:
+        fit(asked, out=tmp_path / "run", sets=sets("classification"))
+    assert caught.value.names == learnt[1]
+    assert json.loads((tmp_path / "run" / "not_finite.json").read_text())["images"] == list(learnt[1])
 
 
 def replace_train(task: str, change) -> Sets:

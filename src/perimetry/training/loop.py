@@ -72,6 +72,7 @@ def fit(
                 log.add(state.step, clock.epoch(state.step), "train", losses)
                 best = state.step == setup.steps and setup.sets.val is None
                 if setup.sets.val is not None and clock.evaluation_due(state.step):
+                    state.check()
                     best = state.judge(_evaluate(setup, state), by=setup.task.best_by)
                     log.add(state.step, clock.epoch(state.step), "val", state.scores)
                     setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}, {_numbers(state.scores)}")
@@ -80,7 +81,7 @@ def fit(
                 if (clock.checkpoint_due(state.step) or stopped) and processes.first:
                     log.write()  # before the checkpoint: rows of later steps are dropped, lost ones never come back
                     for name in ("best", "last") if best else ("last",):
-                        state.keep(setup.run, name, batch)
+                        state.keep(setup.run, name)
             except NotFiniteError as error:
                 _leave_word(setup, state, error)
                 raise
@@ -118,17 +119,24 @@ def _learn(setup: Setup, state: State, network: nn.Module, batch: Batch) -> dict
     state.prepare(setup.steps)
     # Dropout and the draws of detectors come from the step alone, so that a run that goes on draws the same.
     seed_generators(setup.device, setup.recipe.seed, 1 + state.step, setup.processes.rank)
-    losses = train_step(
-        network,
-        batch.to(setup.device, setup.layout),
-        state.optimizer,
-        task=setup.task,
-        accumulate=setup.recipe.accumulate,
-        clip=setup.recipe.clip,
-        precision=setup.precision,
-        processes=setup.processes,
-    )
+    try:
+        losses = train_step(
+            network,
+            batch.to(setup.device, setup.layout),
+            state.optimizer,
+            task=setup.task,
+            accumulate=setup.recipe.accumulate,
+            clip=setup.recipe.clip,
+            precision=setup.precision,
+            processes=setup.processes,
+        )
+    except NotFiniteError:
+        # Whose fault is it? Where weights are broken already, that of the step before.
+        before = [name for names in setup.processes.gathered(state.learnt) for name in names]
+        state.check(dict(state.network.named_parameters()), learnt=before)
+        raise
     state.step += 1
+    state.learnt = batch.names
     return losses
 
 

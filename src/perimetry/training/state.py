@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from perimetry.errors import FileError, InputError
@@ -19,7 +19,6 @@ from perimetry.training.recipe import Recipe
 from perimetry.training.run_directory import RunDirectory
 from perimetry.training.schedules import rate_factor
 from perimetry.training.step import NotFiniteError
-from perimetry.training.tasks import Batch
 from perimetry.training.transfer import freeze_norms
 
 
@@ -27,7 +26,8 @@ from perimetry.training.transfer import freeze_norms
 class State:
     """Where a run stands.
 
-    step: steps done; scores: of the last evaluation; best: the best one's, with its step.
+    step: steps done; learnt: names of the images of the last one; scores: of the last evaluation; best: the best
+    one's, with its step.
     """
 
     network: nn.Module
@@ -35,6 +35,7 @@ class State:
     recipe: Recipe
     rates: list[float]
     step: int = 0
+    learnt: tuple[str, ...] = ()
     scores: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
 
@@ -76,17 +77,23 @@ class State:
         self.best = {"step": self.step, **scores}
         return True
 
-    def keep(self, run: RunDirectory, name: str, batch: Batch) -> None:
-        """Write a checkpoint; raises `NotFiniteError` where weights are not finite, so that the one before stays.
+    def check(self, tensors: Mapping[str, Tensor] | None = None, *, learnt: Sequence[str] | None = None) -> None:
+        """Raise `NotFiniteError` where tensors, else all of the network, are not finite, naming the images learnt last.
 
-        batch: the last one that was learnt from.
+        A finite loss can have gradients that are not: the step after it breaks the weights.
         """
-        weights = self.network.state_dict()
-        broken = [key for key, value in weights.items() if not bool(value.isfinite().all())]
+        tensors = self.network.state_dict() if tensors is None else tensors
+        broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
         if broken:
             losses = dict.fromkeys(broken[:3], float("nan"))
-            raise NotFiniteError(batch.names, losses, what=f"after step {self.step} weights are")
+            names = tuple(self.learnt if learnt is None else learnt)
+            raise NotFiniteError(names, losses, what=f"after step {self.step} weights are")
+
+    def keep(self, run: RunDirectory, name: str) -> None:
+        """Write a checkpoint; raises `NotFiniteError` where weights are not finite, so that the one before stays."""
+        self.check()
         facts = {"scores": self.scores, "best": self.best}
+        weights = self.network.state_dict()
         save_checkpoint(run.checkpoints, name, Checkpoint(self.step, weights, self.optimizer.state_dict(), facts))
 
     def take_up(self, run: RunDirectory) -> bool:

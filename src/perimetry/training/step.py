@@ -44,7 +44,7 @@ def train_step(
 
     batch: on the network's device, this process's share of the step's images. accumulate: parts that are run one after
     the other, their gradients summed with their weights, so that the step is that of the whole batch wherever a loss is
-    a mean. clip: largest L2 norm of all gradients, 0 for none. Raises `NotFiniteError` before anything is changed.
+    a mean. clip: largest L2 norm of all gradients, 0 for none. Raises `NotFiniteError` before any parameter is changed.
 
     >>> from perimetry.training.classification import Classification
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
