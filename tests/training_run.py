@@ -28,10 +28,13 @@ def run(out: Path, *, workers: int = 0, model: str = "classifier", tell_steps: b
         augmentation="flip",
         decay=0.01,
     )
-    train, val = (scenes("classification", count=10, size=(32, 32), seed=seed) for seed in (0, 1))
-    sets = Sets(train, val, train.classes)
     progress = (lambda done, steps: print(done, steps, flush=True)) if tell_steps else None
-    return fit(recipe, out=out, sets=sets, device="cpu", progress=progress)
+    return fit(recipe, out=out, sets=sets(), device="cpu", progress=progress)
+
+
+def sets() -> Sets:
+    train, val = (scenes("classification", count=10, size=(32, 32), seed=seed) for seed in (0, 1))
+    return Sets(train, val, train.classes)
 
 
 if __name__ == "__main__":

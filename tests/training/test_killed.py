@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from perimetry.training.checkpoints import load_checkpoint
-from training_run import STEPS, run
+from perimetry.training.evaluation import evaluate_network
+from perimetry.training.run import load_run
+from perimetry.training.sets import task_of
+from training_run import STEPS, run, sets
 
 PROGRAM = Path(__file__).parents[1] / "training_run.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -84,3 +87,12 @@ def test_two_processes_learn_what_one_does(tmp_path):
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-6)
     scores = [load_checkpoint(out / "checkpoints", "last").facts["scores"] for out in (one, two)]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_two_processes_score_the_network_that_is_kept(tmp_path):
+    finish(command(tmp_path, model="normed_classifier", processes=2))
+    kept, val = load_run(tmp_path, checkpoint="last"), sets().val
+    task = task_of(kept.recipe, kept.classes)
+    scores = evaluate_network(kept.network, val, task=task, transform=kept.transform, batch=4)
+    assert load_checkpoint(tmp_path / "checkpoints", "last").facts["scores"] == scores

@@ -72,7 +72,6 @@ def fit(
                 log.add(state.step, clock.epoch(state.step), "train", losses)
                 best = state.step == setup.steps and setup.sets.val is None
                 if setup.sets.val is not None and clock.evaluation_due(state.step):
-                    state.check()
                     best = state.judge(_evaluate(setup, state), by=setup.task.best_by)
                     log.add(state.step, clock.epoch(state.step), "val", state.scores)
                     setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}, {_numbers(state.scores)}")
@@ -143,6 +142,8 @@ def _learn(setup: Setup, state: State, network: nn.Module, batch: Batch) -> dict
 def _evaluate(setup: Setup, state: State) -> dict[str, Any]:
     """The scores on the validation set."""
     assert setup.sets.val is not None
+    setup.processes.alike(state.network)
+    state.check()
     return evaluate_network(
         state.network,
         setup.sets.val,
@@ -160,6 +161,7 @@ def _rounds(setup: Setup, state: State, first: int) -> tuple[Round, ...]:
     """What was mined before this stage, which begins with step `first`; the last round is held now, if it was not."""
     rounds = read_rounds(setup.run.mined, before=state.step)
     if first and state.step == first:
+        setup.processes.alike(state.network)
         found = mine(
             state.network,
             setup.recipe,

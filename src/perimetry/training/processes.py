@@ -59,6 +59,13 @@ class Processes:
         """The network with gradients averaged over processes."""
         return network if self.count == 1 else DistributedDataParallel(network, find_unused_parameters=True)
 
+    def alike(self, network: nn.Module) -> None:
+        """Give every process the buffers of the first, whose checkpoints are kept: batch norms' drift apart."""
+        if self.count > 1:
+            with torch.no_grad():
+                for buffer in network.buffers():
+                    dist.broadcast(buffer, 0)
+
     def gradients_stay(self, network: nn.Module, *, last: bool) -> AbstractContextManager[object]:
         """Averages gradients only after the last part of a batch."""
         if isinstance(network, DistributedDataParallel) and not last:
