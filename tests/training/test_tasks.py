@@ -206,7 +206,13 @@ def test_detections_are_scored_by_name_and_class():
     ("task", "outputs", "truth", "error", "message"),
     [
         (Classification(3), torch.zeros(2, 4), torch.tensor([0, 1]), ShapeError, "tells 4 classes, the data has 3"),
-        (Segmentation(4), {"out": torch.zeros(2, 4, 5, 7)}, torch.full((2, 5, 7), 9), InputError, "image 0 has the label 9; expected 0 ... 3, or 255"),
+        (
+            Segmentation(4),
+            {"out": torch.zeros(2, 4, 5, 7)},
+            torch.full((2, 5, 7), 9),
+            InputError,
+            "image 0 has the label 9; expected 0 ... 3, or 255",
+        ),
         (
             Segmentation(4),
             {"out": torch.zeros(2, 4, 5, 7)},
@@ -244,6 +250,22 @@ def test_weights_of_another_head_are_told():
     assert torch.equal(module[0].weight, source[0].weight)
     with pytest.raises(WeightsError, match=r"no tensor of w\.pt fits"):
         transfer(module, {"x": torch.ones(1)}, source="w.pt")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "model."])
+def test_weights_of_a_wrapped_network_are_taken(prefix):
+    made, module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5))
+    tensors = {f"{prefix}{name}": value for name, value in made.state_dict().items()}
+    assert transfer(module, tensors, source="w.pt").used == ("0.weight", "0.bias")
+    torch.testing.assert_close(module[0].weight, made[0].weight)
+
+
+def test_weights_of_other_kinds_of_numbers_are_told():
+    tensors = {"weight": torch.ones(3, 2, dtype=torch.int8), "bias": torch.full((3,), 0.5, dtype=torch.float16)}
+    module = nn.Linear(2, 3)
+    found = transfer(module, tensors, source="w.pt")
+    assert found.skipped == {"weight": "int8 in the file, float32 here"}
+    assert module.bias.tolist() == [0.5] * 3
 
 
 def test_freezing_by_pattern_and_norms():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from perimetry.errors import WeightsError
+from perimetry.models.weights import without_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,27 @@ class Transfer:
 
 
 def transfer(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> Transfer:
-    """Copy every tensor whose name and shape fit, and say what became of the others.
+    """Copy every tensor whose name, shape and kind of number fit, and say what became of the others.
 
-    Heads for other classes do not fit, and stay as they are. source: named in errors. Raises `WeightsError` where
-    nothing fits.
+    Heads for other classes do not fit, and stay as they are; prefixes of wrappers ("module.") are removed where names
+    fit better so. source: named in errors. Raises `WeightsError` where nothing fits.
 
     >>> print(transfer(nn.Linear(2, 3), {"weight": torch.ones(3, 2), "bias": torch.ones(5)}, source="w"))
     1 tensors used, 1 skipped, 1 new; new: bias; skipped: bias ([5] in the file, [3] here)
     """
     own = module.state_dict()
+    tensors = without_prefix(tensors, own)
     used, skipped = [], {}
     for name, tensor in tensors.items():
         if name not in own:
             skipped[name] = "no such tensor here"
         elif own[name].shape != tensor.shape:
             skipped[name] = f"{list(tensor.shape)} in the file, {list(own[name].shape)} here"
+        elif (tensor.is_floating_point(), tensor.is_complex()) != (
+            own[name].is_floating_point(),
+            own[name].is_complex(),
+        ):
+            skipped[name] = f"{_kind(tensor)} in the file, {_kind(own[name])} here"
         else:
             used.append(name)
     if not used:
@@ -63,6 +70,10 @@ def freeze_norms(module: nn.Module) -> int:
     for norm in norms:
         norm.eval()
     return len(norms)
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _few(names: Sequence[str], what: str, count: int = 4) -> str:
