@@ -325,6 +325,7 @@ def test_difficult_objects_are_not_learnt_from(tmp_path):
         ("segmentation", {"scales": (24, 40)}, InputError, "the images of one batch are of 24 x 24 and 40 x 40"),
         ("detection", {"hard": "ohem"}, InputError, "hard=ohem is for detectors of perimetry"),
         ("detection", {"model": "small_networks:given_detector"}, InputError, "name their file as `proposals`"),
+        ("detection", {"proposals": "boxes.json"}, InputError, "finds its own proposals, and would not look at boxes"),
         ("detection", {"backbone": "timm:resnet18"}, InputError, "has no backbone, output stride or maps"),
     ],
 )

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from perimetry.errors import InputError
 from perimetry.training.batches import steps_of
+from perimetry.training.detection import takes_proposals
 from perimetry.training.networks import Built, build_network
 from perimetry.training.precision import chosen_format, chosen_precision
 from perimetry.training.processes import Processes
@@ -52,6 +54,10 @@ def set_up(
     tell = tell if tell is not None and processes.first else _silent
     sets = sets or open_sets(recipe, tell=tell)
     built = build_network(recipe, classes=len(sets.classes))
+    if recipe.proposals and not takes_proposals(built.network):
+        raise InputError(
+            f"{recipe.model} finds its own proposals, and would not look at {recipe.proposals}; leave it out"
+        )
     if built.transfer is not None:
         tell(f"weights of {recipe.weights}: {built.transfer}")
     return Setup(
