@@ -114,7 +114,7 @@ class Recipe:
             given = getattr(self, name)
             try:
                 object.__setattr__(self, name, value_of(kind, given))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise InputError(f"{name} is {given!r}; expected {expected(kind)} ({meaning})") from None
         check(self, meanings(), defaults())
 

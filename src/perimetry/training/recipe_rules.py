@@ -68,8 +68,20 @@ def check(recipe: Recipe, meanings: Mapping[str, str], defaults: Mapping[str, An
         raise InputError(f"a batch of {recipe.batch} cannot be cut into {recipe.accumulate} equal parts (accumulate)")
     for text in recipe.rate_of:
         pattern, _, factor = text.rpartition(":")
-        if not pattern or not finite(factor):
-            raise InputError(f"rate_of holds {text!r}; expected pattern:factor, such as score*:10")
+        if not pattern or not finite(factor) or float(factor) < 0:
+            raise InputError(f"rate_of holds {text!r}; expected pattern:factor, such as score*:10, a factor from 0")
+    if len(recipe.multipliers) < len(recipe.rate_of):
+        raise InputError(f"rate_of names a pattern twice: {', '.join(recipe.rate_of)}; give each one factor")
+    if any(weight < 0 for weight in recipe.class_weights) or (recipe.class_weights and not any(recipe.class_weights)):
+        raise InputError(f"class_weights are factors from 0, some above; got {recipe.class_weights}")
+    if any(milestone <= 0 for milestone in recipe.milestones):
+        raise InputError(f"milestones are above 0 ({meanings['milestones']}); got {recipe.milestones}")
+    if recipe.optimizer == "nesterov" and recipe.momentum == 0:
+        raise InputError("nesterov needs a momentum above 0; without one take optimizer=sgd")
+    if recipe.optimizer == "adamw" and recipe.momentum == 1:
+        raise InputError("momentum is 1; AdamW's first coefficient is below 1, as 0.9")
+    if recipe.hard in ("top_k", "threshold") and recipe.hard_share == 0:
+        raise InputError(f"hard_share is 0, which leaves no pixel to learn from ({meanings['hard_share']})")
     if recipe.schedule == "step" and not recipe.milestones:
         raise InputError("schedule step needs milestones: shares of the run such as 0.7,0.9")
     if any(side < 1 for side in recipe.scales) or min(recipe.size) < 0 or (min(recipe.size) == 0 < max(recipe.size)):

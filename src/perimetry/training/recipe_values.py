@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Literals = tuple[str, ...]
@@ -21,6 +22,8 @@ def value_of(kind: Any, value: Any) -> Any:
             raise ValueError
         return value
     if origin is tuple:
+        if isinstance(value, Mapping):  # a table of TOML; its keys alone would say something else
+            raise TypeError
         parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
         if arguments[-1] is not Ellipsis and len(parts) != len(arguments):
             raise ValueError
