@@ -33,6 +33,11 @@ class Log:
         if self._events is not None:
             self._events.flush()
 
+    def close(self) -> None:
+        """End the thread that writes events."""
+        if self._events is not None:
+            self._events.close()
+
 
 def _events(run: RunDirectory, after: int) -> Any:
     """TensorBoard's writer, None where that is not installed."""

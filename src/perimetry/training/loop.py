@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,13 @@ def fit(
     Raises `Stopped`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM, once a checkpoint is written; `NotFiniteError`,
     naming the images, where a loss is not finite, and `InputError` where the disk is full: the last checkpoint stays.
     """
-    with running_processes(device) as (processes, on), borrowed_generators(on), stop_signals() as stop:
+    with running_processes(device) as (processes, on), borrowed_generators(on), stop_signals() as stop, ExitStack() as ends:
         seed_generators(on, recipe.seed)
         setup = set_up(recipe, out=out, sets=sets, processes=processes, device=on, tell=tell)
         state = State.begin(setup.built.network, recipe, on)
         if state.take_up(setup.run):
             setup.tell(f"going on after step {state.step} of {setup.steps}")
-        log = Log(setup.run, after=state.step, writes=processes.first)
+        log = ends.enter_context(closing(Log(setup.run, after=state.step, writes=processes.first)))
         clock = Clock(recipe, images=len(setup.sets.train), steps=setup.steps, step=state.step)
         network = processes.shared(state.network)
         for batch in _batches(setup, state):
