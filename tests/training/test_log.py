@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from perimetry.errors import InputError
 from perimetry.training import Recipe, RunDirectory
 from perimetry.training.log import Log
 
@@ -65,3 +66,21 @@ def test_tensorboard_reads_what_a_run_that_was_stopped_wrote(tmp_path):
     events = accumulator.EventAccumulator(str(run.path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 1), (2, 2), (3, 6), (4, 8)]
     assert run.metrics().of("train", "loss") == [(1, 1.0), (2, 2.0), (3, 6.0), (4, 8.0)]
+
+
+@pytest.mark.parametrize("call", ["SummaryWriter", "add_scalar", "flush", "close"])
+def test_a_full_disk_under_tensorboard_is_told(tmp_path, monkeypatch, call):
+    def writer(*_, **__):
+        calls = dict.fromkeys(("add_scalar", "flush", "close"), lambda *_: None)
+        return types.SimpleNamespace(**calls | {call: full})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    fake = types.SimpleNamespace(SummaryWriter=full if call == "SummaryWriter" else writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    with pytest.raises(InputError, match="cannot write events for TensorBoard: No space left on device"):
+        log = Log(begun(tmp_path), after=0)
+        log.add(1, 0.5, "train", {"loss": 2.0})
+        log.write()
+        log.close()

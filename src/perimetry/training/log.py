@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from perimetry.errors import InputError
 from perimetry.training.run_directory import RunDirectory
 
 
@@ -23,20 +25,32 @@ class Log:
     def add(self, step: int, epoch: float, split: str, numbers: Mapping[str, Any]) -> None:
         """The losses of a step ("train") or the scores of an evaluation ("val")."""
         self._metrics.add(step, epoch, split, numbers)
-        for name, value in numbers.items():
-            if self._events is not None and isinstance(value, int | float):
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        with _words():
+            for name, value in numbers.items():
+                if self._events is not None and isinstance(value, int | float):
+                    self._events.add_scalar(f"{split}/{name}", value, step)
 
     def write(self) -> None:
         """Bring everything to the disk."""
         self._metrics.write()
         if self._events is not None:
-            self._events.flush()
+            with _words():
+                self._events.flush()
 
     def close(self) -> None:
         """End the thread that writes events."""
         if self._events is not None:
-            self._events.close()
+            with _words():
+                self._events.close()
+
+
+@contextmanager
+def _words() -> Iterator[None]:
+    """An error of the disk, which TensorBoard's own thread had and its next call tells, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write events for TensorBoard: {error.strerror or error}") from error
 
 
 def _events(run: RunDirectory, after: int) -> Any:
@@ -45,4 +59,5 @@ def _events(run: RunDirectory, after: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=after + 1)
+    with _words():
+        return SummaryWriter(str(run.path / "tensorboard"), purge_step=after + 1)
