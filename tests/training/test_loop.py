@@ -96,6 +96,15 @@ def test_a_run_leaves_recipe_numbers_and_checkpoints(tmp_path, task):
     assert told[-1].startswith("step 6 of 6, epoch 2.667")
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_run_that_does_not_evaluate_tells_where_it_is(tmp_path, validated):
+    told, given = [], sets("classification")
+    asked = recipe("classification", steps=3, evaluate_every=0, checkpoint_every=0)
+    fit(asked, out=tmp_path, sets=given if validated else replace(given, val=None), tell=told.append)
+    assert [line.split(",")[0] for line in told] == [f"step {step} of 3" for step in (1, 2, 3)]
+    assert all(" left; loss " in line for line in told)
+
+
 def same_tensors(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key].cpu()) for key in one)
 

@@ -71,17 +71,18 @@ def fit(
             try:
                 losses = _learn(setup, state, network, batch)
                 log.add(state.step, clock.epoch(state.step), "train", losses)
-                best = state.step == setup.steps and setup.sets.val is None
+                best, numbers = state.step == setup.steps and setup.sets.val is None, ""
                 if setup.sets.val is not None and clock.evaluation_due(state.step):
                     best = state.judge(_evaluate(setup, state), by=setup.task.best_by)
                     log.add(state.step, clock.epoch(state.step), "val", state.scores)
-                    setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}, {_numbers(state.scores)}")
+                    numbers = f", {_numbers(state.scores)}"
                 # All processes stop after the same step, whichever was told to.
                 stopped = processes.sum(float(stop.asked)) > 0
                 if (clock.checkpoint_due(state.step) or stopped) and processes.first:
                     log.write()  # before the checkpoint: rows of later steps are dropped, lost ones never come back
                     for name in ("best", "last") if best else ("last",):
                         state.keep(setup.run, name)
+                    setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}{numbers}")
             except NotFiniteError as error:
                 _leave_word(setup, state, error)
                 raise
