@@ -79,8 +79,13 @@ def test_a_full_disk_under_tensorboard_is_told(tmp_path, monkeypatch, call):
 
     fake = types.SimpleNamespace(SummaryWriter=full if call == "SummaryWriter" else writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
-    with pytest.raises(InputError, match="cannot write events for TensorBoard: No space left on device"):
-        log = Log(begun(tmp_path), after=0)
+    run = begun(tmp_path)
+
+    def use() -> None:
+        log = Log(run, after=0)
         log.add(1, 0.5, "train", {"loss": 2.0})
         log.write()
         log.close()
+
+    with pytest.raises(InputError, match="cannot write events for TensorBoard: No space left on device"):
+        use()

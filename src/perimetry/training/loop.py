@@ -58,7 +58,12 @@ def fit(
     Raises `Stopped`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM, once a checkpoint is written; `NotFiniteError`,
     naming the images, where a loss is not finite, and `InputError` where the disk is full: the last checkpoint stays.
     """
-    with running_processes(device) as (processes, on), borrowed_generators(on), stop_signals() as stop, ExitStack() as ends:
+    with (
+        running_processes(device) as (processes, on),
+        borrowed_generators(on),
+        stop_signals() as stop,
+        ExitStack() as ends,
+    ):
         seed_generators(on, recipe.seed)
         setup = set_up(recipe, out=out, sets=sets, processes=processes, device=on, tell=tell)
         state = State.begin(setup.built.network, recipe, on)
