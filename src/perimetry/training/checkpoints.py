@@ -37,10 +37,15 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
     from safetensors.torch import save
 
     stem = f"{name}-{checkpoint.step:08d}"
-    weights = {key: value.detach().cpu().contiguous().clone() for key, value in checkpoint.weights.items()}
+    # One after the other, so that the copies of one are gone before those of the other are made.
+    weights = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in checkpoint.weights.items()
+    }
+    write_whole(folder / f"{stem}.safetensors", save(weights))
+    del weights
     state = io.BytesIO()
     torch.save({"optimizer": dict(checkpoint.optimizer), "facts": dict(checkpoint.facts)}, state)
-    write_whole(folder / f"{stem}.safetensors", save(weights))
     write_whole(folder / f"{stem}.pt", state.getvalue())
     pointer = {"schema": 1, "step": checkpoint.step, "weights": f"{stem}.safetensors", "state": f"{stem}.pt"}
     write_whole(folder / f"{name}.json", json.dumps(pointer, indent=1).encode())
