@@ -20,6 +20,7 @@ from perimetry.metrics import (
     CocoAccumulator,
     Unavailable,
     VocAccumulator,
+    coco_by_size,
     coco_scores,
     match_boxes,
     proposal_recall,
@@ -279,6 +280,46 @@ def test_cocos_sizes_go_by_the_objects_own_area():
     assert isinstance(coco_scores(thin, told).ap_medium, Unavailable)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_by_size_are_those_of_pycocotools(seed):
+    """At COCO's own bounds; at others they are those of boxes scaled so that the bounds become COCO's."""
+    pytest.importorskip("faster_coco_eval")
+    truth, predicted = scene(seed, images=20)
+    classes = ["cat", "dog", "hen"]
+    for factor in (1.0, 2.5):
+        scaled = {name: BoxTruth(each.boxes_xyxy * factor, each.labels, each.difficult) for name, each in truth.items()}
+        told = {
+            name: BoxPrediction(each.boxes_xyxy * factor, each.scores, each.labels) for name, each in predicted.items()
+        }
+        expected = pycoco(scaled, told, classes)
+        seen = coco_by_size(truth, predicted, sizes=(32 / factor, 96 / factor), classes=classes)
+        every, *ranges = seen.values()
+        assert every.ap50 == pytest.approx(expected[1], abs=1e-12)
+        for each, value in zip((every, *ranges), (expected[8], *expected[9:12]), strict=True):
+            assert (-1 if isinstance(each.ar100, Unavailable) else each.ar100) == pytest.approx(value, abs=1e-12)
+            assert isinstance(each.ar100, Unavailable) == (each.objects == 0)
+        assert every.objects == sum(int((~each.difficult).sum()) for each in truth.values())
+    assert all(each.objects for each in ranges)  # or the sizes were not tried
+
+
+def test_recall_by_size_by_hand():
+    pytest.importorskip("faster_coco_eval")
+    truth = {
+        "a": BoxTruth([[0, 0, 8, 8], [20, 0, 28, 8], [0, 40, 40, 80]], ["cat", "cat", "cat"]),
+        "b": BoxTruth([[0, 0, 8, 8]], ["cat"]),
+    }
+    # One of three tiny objects is found at an overlap of one half (0.75 of it), and no more than that; the large one is.
+    told = {"a": BoxPrediction([[0, 0, 8, 6], [0, 40, 40, 80]], [0.9, 0.8], ["cat", "cat"])}
+    seen = coco_by_size(truth, told, sizes=(10, 20))
+    assert list(seen) == ["all", "0-10", "10-20", "20+"]
+    assert [each.objects for each in seen.values()] == [4, 3, 0, 1]
+    assert seen["0-10"].recall50 == pytest.approx(1 / 3)
+    assert seen["0-10"].ar100 == pytest.approx(1 / 3 * 6 / 10)  # 0.50, 0.55 ... 0.75
+    assert seen["20+"].ar100 == seen["20+"].ap50 == pytest.approx(1)
+    assert seen["all"].recall50 == pytest.approx(0.5)
+    assert isinstance(seen["10-20"].recall50, Unavailable)
+
+
 def test_without_its_library_cocos_score_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
@@ -349,6 +390,9 @@ CAT = {"a": BoxTruth([[0, 0, 9, 9]], ["cat"])}
         (lambda: voc_scores(CAT, {}, classes=["dog"]), InputError, "true boxes hold the class 'cat'"),
         (lambda: VocAccumulator(classes=["cat", "cat"]), InputError, "each once"),
         (lambda: coco_scores({"a": BoxTruth([], [])}, {}), InputError, "the truth holds no object"),
+        (lambda: coco_by_size({"a": BoxTruth([], [])}, {}, sizes=(16,)), InputError, "the truth holds no object"),
+        (lambda: coco_by_size({}, {}, sizes=()), InputError, "expected bounds of sizes above 0 that rise"),
+        (lambda: coco_by_size({}, {}, sizes=(48, 16)), InputError, r"got \(48, 16\)"),
         (lambda: proposal_recall([], [], [], counts=(0,)), InputError, "from 1, got"),
         (lambda: proposal_recall([], [], [], ious=(0.0,)), InputError, "above 0"),
         (lambda: proposal_recall([], [[0, 0, 1, 1]], []), ShapeError, "expected 1 scores, one per proposal"),

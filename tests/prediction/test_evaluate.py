@@ -159,6 +159,43 @@ def test_each_scale_is_scored_and_its_cost_told(scenes_run):
     assert len(both.to_dict()["choices"]) == 3 and "×1 ×0.5, mirrored too" in both.to_text()
 
 
+def test_recall_by_size_is_told_of_each_scale(tmp_path, capsys):
+    pytest.importorskip("faster_coco_eval")
+    run, dataset = run_and_data(tmp_path, "detection")
+    found = evaluate(run, scales=(1.0, 2.0), boxes="coco", sizes=(8,))
+    told = found.to_dict()
+    assert set(told["total"]["by_size"]) == {"all", "0-8", "8+"} and "coco_ap" in told["total"]
+    objects = sum(len(sample.objects.boxes_xyxy) for sample in dataset.part("test").samples)
+    for choice in told["choices"]:
+        assert choice["by_size"]["all"]["objects"] == objects
+        assert choice["by_size"]["all"]["ap50"] == pytest.approx(choice["ap50"])
+    # Boxes are measured as edges, as COCO does, though the data are in VOC's layout.
+    sides = [box for sample in dataset.part("test").samples for box in sample.objects.boxes_xyxy]
+    tiny = sum((x2 - x1) * (y2 - y1) <= 64 for x1, y1, x2, y2 in sides)
+    assert told["total"]["by_size"]["0-8"]["objects"] == tiny > 0
+    assert "by_size" not in evaluate(run).to_dict()["choices"][0]
+    words = ("evaluate", str(run.path), "--scales", "1,2", "--boxes", "coco", "--sizes", "8", "--json", "-")
+    assert main([*words]) == 0
+    assert json.loads(capsys.readouterr().out)["total"] == told["total"]
+    for page in (found.to_text(width=100), found.to_html()):
+        assert "AR100, all" in page and "AR100, 0-8" in page
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("detection", {"sizes": (8,)}, "ask for those with --boxes coco"),
+        ("detection", {"boxes": "coc"}, "did you mean 'coco'"),
+        ("segmentation", {"boxes": "coco"}, "boxes is for detection, and the run is for segmentation"),
+        ("classification", {"sizes": (8,)}, "sizes is for detection"),
+    ],
+)
+def test_scores_of_boxes_that_cannot_be_are_refused(tmp_path, task, options, message):
+    run, _ = run_and_data(tmp_path, task)
+    with pytest.raises(InputError, match=message):
+        evaluate(run, **options)
+
+
 def test_splits_and_other_data(tmp_path):
     data = make_scenes(tmp_path / "data", "segmentation", train=10, test=2)
     classes = open_dataset(data, task="segmentation").classes

@@ -1,13 +1,14 @@
 """Sets of detections: VOC folders, COCO's JSON and boxes in Python tell the same, as the metrics do."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 import perimetry
 from perimetry import FileError, InputError, UnknownNameError
-from perimetry.metrics import BoxPrediction, BoxTruth, coco_scores, match_boxes, voc_scores
+from perimetry.metrics import BoxPrediction, BoxTruth, coco_by_size, coco_scores, match_boxes, voc_scores
 from perimetry.metrics.voc import NOTHING
 from perimetry.scoring.pairing import UnmatchedError
 
@@ -119,6 +120,16 @@ def test_coco_tells_its_own_scores(tmp_path):
     assert seen.total["ap50"] == pytest.approx(expected.ap50, rel=1e-12)
     assert [image.name for image in seen.images] == sorted(TRUTH)
     assert (seen.images[0].picture().height, seen.images[0].picture().width) == (9, 8)
+
+
+def test_sizes_are_told_apart_by_cocos_scores():
+    pytest.importorskip("faster_coco_eval")
+    seen = perimetry.score_boxes(TRUTH, TOLD, metrics=("coco",), sizes=(24,))
+    expected = coco_by_size({**TRUTH}, TOLD, sizes=(24,), classes=[*seen.classes])
+    assert seen.total["by_size"] == {name: asdict(each) for name, each in expected.items()}
+    assert [each.objects > 0 for each in expected.values()] == [True, True, True]
+    with pytest.raises(InputError, match="ask for the metric coco"):
+        perimetry.score_boxes(TRUTH, TOLD, sizes=(24,))
 
 
 def test_the_default_score_has_the_largest_f1_of_all():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from perimetry.cli import outputs, terminal
 from perimetry.cli.loading import working_directory_too
-from perimetry.cli.options import Options
+from perimetry.cli.options import Options, sizes
 from perimetry.cli.progress import Progress
 
 _EPILOG = """\
@@ -47,6 +47,9 @@ def _options() -> Options:
     add("--data", metavar="DIR", help="labelled images, laid out as for training (default: the run's own)")
     add("--split", metavar="S", help="which split (default: test, or val where there is none)")
     add("--proposals", metavar="FILE", help="boxes by image, for networks that are given them (see `perimetry train`)")
+    add = options.add_argument_group("scores of boxes").add_argument
+    add("--boxes", choices=("voc", "coco"), help="whose average precision (default: that usual for the data)")
+    add("--sizes", type=sizes, default=(), metavar="LIST", help="tell COCO's recall of objects by size, as 16,48 pixels")
     add = options.add_argument_group("results").add_argument
     add("--json", metavar="F", help="write all scores as JSON")
     add("--csv", metavar="F", help="write one row per image as CSV")
@@ -73,6 +76,8 @@ def run(words: Sequence[str]) -> int:
             scales=options.scales,
             flip="horizontal" if options.flip else "none",
             crops="ten" if options.ten_crop else "centre",
+            boxes=options.boxes,
+            sizes=options.sizes,
             progress=progress.show,
         )
     for target, make in zip(files, (found.to_json, found.to_csv, found.to_html), strict=True):

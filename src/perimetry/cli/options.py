@@ -143,3 +143,15 @@ def number(text: str) -> float:
     if math.isfinite(value):
         return value
     raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+
+
+def sizes(text: str) -> tuple[float, ...]:
+    """Bounds in pixels with commas between.
+
+    >>> sizes("16,48")
+    (16.0, 48.0)
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected sizes in pixels such as 16,48, got {text!r}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perimetry.cli import outputs, terminal
-from perimetry.cli.options import Options, number, positive, whole
+from perimetry.cli.options import Options, number, positive, sizes, whole
 from perimetry.cli.progress import Progress
 from perimetry.errors import FileError, InputError, UnknownNameError
 
@@ -34,7 +34,7 @@ kinds:
 # Options that are arguments under the same name.
 _AS_GIVEN = (
     *("bootstrap", "photos", "ignore", "foreground", "threshold", "radius", "borders", "tolerance", "parts"),
-    *("metrics", "iou", "min_score", "coordinates", "positive", "ks", "workers"),
+    *("metrics", "iou", "min_score", "coordinates", "sizes", "positive", "ks", "workers"),
 )
 _FILES = """\
 T and P are a folder of PNG, TIFF or NPY files, or one such file; stacks are scored slice by slice.
@@ -124,6 +124,7 @@ def _boxes(options: Options) -> None:
         choices=("truth", "coco"),
         help="of P: those of the truth, or coco: continuous from 0, as `perimetry predict` writes (default: truth)",
     )
+    add("--sizes", type=sizes, metavar="LIST", help="with --metric coco: recall of objects by size, as 16,48 pixels")
 
 
 def _labels(options: Options) -> None:

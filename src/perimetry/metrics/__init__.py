@@ -14,6 +14,7 @@ from perimetry.metrics.boundaries import (
 )
 from perimetry.metrics.boxes import BoxPrediction, BoxTruth
 from perimetry.metrics.coco import CocoAccumulator, CocoScores, coco_scores
+from perimetry.metrics.coco_sizes import SizeScores, coco_by_size
 from perimetry.metrics.confusion import ConfusionAccumulator, ConfusionMatrix, confusion_matrix
 from perimetry.metrics.curves import BestThreshold, Curve, ThresholdSweep
 from perimetry.metrics.decisions import Decisions
@@ -87,6 +88,7 @@ __all__ = [
     "RandAndInfo",
     "Score",
     "SegmentScores",
+    "SizeScores",
     "SurfaceScores",
     "SweepAccumulator",
     "ThresholdSweep",
@@ -107,6 +109,7 @@ __all__ = [
     "boundary_matches",
     "boundary_overlap",
     "classify",
+    "coco_by_size",
     "coco_scores",
     "confusion_matrix",
     "hausdorff_distance",

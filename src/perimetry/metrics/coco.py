@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,12 @@ class CocoAccumulator:
 
     def compute(self) -> CocoScores:
         """Evaluate all images."""
-        evaluator = _evaluator(self.classes, sorted(self._seen.items()))
-        averages = {name: _score(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)}
+        evaluator = evaluated_by_coco(self.classes, sorted(self._seen.items()))
+        evaluator.summarize()
+        averages = {name: score_of(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)}
         # (overlaps, recalls, classes, areas, limits of detections): all areas, and the last limit.
         precision = evaluator.eval["precision"].reshape(10, 101, len(self.classes), 4, 3)[:, :, :, 0, 2]
-        each = [_score(precision[:, :, at].mean()) for at in range(len(self.classes))]
+        each = [score_of(precision[:, :, at].mean()) for at in range(len(self.classes))]
         return CocoScores(**averages, per_class=dict(zip(self.classes, each, strict=True)))
 
 
@@ -111,8 +112,16 @@ def coco_scores(
     return seen.compute()
 
 
-def _evaluator(classes: tuple[Label, ...], images: list[tuple[str, tuple[BoxTruth, BoxPrediction]]]) -> Any:
-    """faster-coco-eval's evaluator, run. Its ids are counted from 1 (pycocotools takes 0 for none)."""
+def evaluated_by_coco(
+    classes: tuple[Label, ...],
+    images: list[tuple[str, tuple[BoxTruth, BoxPrediction]]],
+    *,
+    areas: Sequence[tuple[float, float]] | None = None,
+) -> Any:
+    """faster-coco-eval's evaluator, run. Its ids are counted from 1 (pycocotools takes 0 for none).
+
+    areas: ranges of the objects' areas in place of COCO's; the first one is of all.
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     number = {label: at for at, label in enumerate(classes, start=1)}
@@ -142,9 +151,11 @@ def _evaluator(classes: tuple[Label, ...], images: list[tuple[str, tuple[BoxTrut
         }
     )
     evaluator = COCOeval_faster(truth_set, truth_set.loadRes(detections), iouType="bbox", print_function=_silent)
+    if areas is not None:
+        evaluator.params.areaRng = [list(each) for each in areas]
+        evaluator.params.areaRngLbl = ["all", *map(str, range(1, len(areas)))]
     evaluator.evaluate()
     evaluator.accumulate()
-    evaluator.summarize()
     return evaluator
 
 
@@ -153,7 +164,7 @@ def _xywh(boxes: Any) -> list[list[float]]:
     return sized
 
 
-def _score(value: float) -> Score:
+def score_of(value: float) -> Score:
     """COCO writes -1 where nothing is to be found."""
     return Unavailable("no object that it is about") if value < 0 else float(value)
 

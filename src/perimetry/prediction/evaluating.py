@@ -7,20 +7,20 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from perimetry.data import Dataset, Sample
-from perimetry.errors import InputError
+from perimetry.errors import InputError, UnknownNameError
 from perimetry.files import write_whole
 from perimetry.images import read_pixels
 from perimetry.metrics import BoxPrediction, BoxTruth
 from perimetry.prediction.pictures import png_of_mask
 from perimetry.prediction.predicting import Show, check_proposals, told_of
-from perimetry.prediction.sets import LabelledImages, labelled_images, own_photos
+from perimetry.prediction.sets import Boxes, LabelledImages, labelled_images, own_photos
 from perimetry.prediction.views import Crops, Flip, Told, ToldBoxes, View, check_crops, check_scales, mask_of, merged
 from perimetry.scoring.annotations import inclusive_corners
 from perimetry.scoring.boxes import score_boxes
@@ -57,6 +57,11 @@ class Choice:
         """The few scores that stand for all."""
         total = plain_scores(self.scored.total)
         return {name: total[name] for name in HEADLINES[self.scored.kind] if name in total}
+
+    def by_size(self) -> dict[str, Any]:
+        """The scores by the size of objects, as `SizeScores`; empty where no `sizes` asked for them."""
+        found: dict[str, Any] = plain_scores(self.scored.total).get("by_size", {})
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +109,7 @@ class Evaluated:
                     "flip": each.flip,
                     "crops": each.crops,
                     **each.headlines(),
+                    **({"by_size": each.by_size()} if each.by_size() else {}),
                     "seconds": each.seconds,
                     "peak_bytes": each.peak_bytes,
                 }
@@ -142,23 +148,28 @@ def evaluate(
     scales: Sequence[float] = (1.0,),
     flip: Flip = "none",
     crops: Crops = "centre",
+    boxes: Boxes | None = None,
+    sizes: Sequence[float] = (),
     progress: Show | None = None,
 ) -> Evaluated:
     """Score the run on the images of a split.
 
     data, split, proposals: see `perimetry.prediction.sets.labelled_images`. scales, flip, crops: see `views_of`; with
-    several scales each is scored by itself too, with its time and memory. Images are read one by one.
-    Raises `FileError` for an image or a truth that cannot be read, `InputError` for data that do not fit.
+    several scales each is scored by itself too, with its time and memory. boxes: whose definition of average precision
+    detections are scored by, "voc" or "coco"; by default that which is usual for the data. sizes: of objects, bounds in
+    pixels between which COCO's scores are told apart, as `perimetry.metrics.coco_by_size` does. Images are read one by
+    one. Raises `FileError` for an image or a truth that cannot be read, `InputError` for data that do not fit.
     """
     factors = check_scales(scales)
     check_proposals(run, proposals)
     check_crops(run, crops, flip)
     chosen = labelled_images(run, data, split=split, proposals=proposals)
+    chosen = replace(chosen, boxes=_definition(run, chosen.boxes, boxes, sizes))
     samples = chosen.data.samples
     # Each scale by itself, and all together at the end.
     ways = [*((factor,) for factor in factors if len(factors) > 1), factors]
     folder = _Folder()
-    collected = [_Collected(run, chosen, folder.path / str(place)) for place in range(len(ways))]
+    collected = [_Collected(run, chosen, folder.path / str(place), sizes) for place in range(len(ways))]
     for number, sample in enumerate(samples):
         if progress is not None:
             progress(number, len(samples))
@@ -174,6 +185,19 @@ def evaluate(
     return Evaluated(run, where, chosen.split, choices[-1], choices, photos, folder)
 
 
+def _definition(run: Run, usual: Boxes, asked: Boxes | None, sizes: Sequence[float]) -> Boxes:
+    """Whose average precision is told; raises `InputError` for what is not of boxes, or not of that definition."""
+    for name, given in (("boxes", asked), ("sizes", sizes)):
+        if given and run.recipe.task != "detection":
+            raise InputError(f"{name} is for detection, and the run is for {run.recipe.task}; leave --{name} out")
+    if asked is not None and asked not in get_args(Boxes):
+        raise UnknownNameError("definition of scores", asked, known=get_args(Boxes), advice='"voc" or "coco"')
+    definition = asked or usual
+    if len(sizes) and definition != "coco":
+        raise InputError("sizes are told apart by COCO's scores; ask for those with --boxes coco (boxes='coco')")
+    return definition
+
+
 class _Folder:
     """A folder that is there as long as this object is."""
 
@@ -185,8 +209,8 @@ class _Folder:
 class _Collected:
     """What one choice of views told of all images."""
 
-    def __init__(self, run: Run, chosen: LabelledImages, folder: Path) -> None:
-        self.run, self.chosen, self.folder = run, chosen, folder
+    def __init__(self, run: Run, chosen: LabelledImages, folder: Path, sizes: Sequence[float]) -> None:
+        self.run, self.chosen, self.folder, self.sizes = run, chosen, folder, sizes
         self.told: dict[str, Any] = {}
         self.seconds = 0.0
         self.peak: int | None = 0
@@ -217,6 +241,7 @@ class _Collected:
             self.told,
             metrics=("voc07", "voc10") if inclusive else ("coco",),
             classes=classes,
+            sizes=self.sizes,
             photos=photos,
         )
 

@@ -14,6 +14,8 @@ from perimetry.training.run import Run
 from perimetry.training.samples import FileSamples
 from perimetry.training.sets import open_sets
 
+Boxes = Literal["voc", "coco"]
+
 # The splits that are looked for where none is named.
 _USUAL = ("test", "val")
 
@@ -24,7 +26,7 @@ class LabelledImages:
 
     data: Dataset
     split: str | None
-    boxes: Literal["voc", "coco"]
+    boxes: Boxes
 
 
 def labelled_images(
@@ -41,7 +43,7 @@ def labelled_images(
     found = given if isinstance(given, Dataset) else _opened(run, given)
     if isinstance(given, Dataset):
         _check(run, found)
-    boxes: Literal["voc", "coco"] = "voc"
+    boxes: Boxes = "voc"
     if run.recipe.task == "detection" and not isinstance(given, Dataset) and coco.recognise(Path(given)):
         boxes = "coco"
     part = _own_part(run, found, split) if data is None else _part(found, split)

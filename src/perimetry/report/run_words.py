@@ -34,15 +34,18 @@ def choice_name(choice: Choice) -> str:
 
 
 def choice_rows(evaluated: Evaluated) -> tuple[list[str], list[list[str]]]:
-    """Headings and a row for each choice: its scales, its scores, seconds an image, the most memory."""
+    """Headings and a row for each choice: its scales, its scores, recall by size, seconds an image, the most memory."""
     names = list(evaluated.choice.headlines())
+    sizes = list(evaluated.choice.by_size())
     rows = []
     for choice in evaluated.choices:
         found = choice.headlines()
         seconds = f"{choice.seconds:.3g}"
         memory = "–" if choice.peak_bytes is None else megabytes(choice.peak_bytes)
-        rows.append([choice_name(choice), *(number(found.get(name)) for name in names), seconds, memory])
-    return ["scales", *map(score_name, names), "s an image", "MB"], rows
+        recalls = (number(choice.by_size()[name]["ar100"]) for name in sizes)
+        rows.append([choice_name(choice), *(number(found.get(name)) for name in names), *recalls, seconds, memory])
+    told = [*map(score_name, names), *(f"AR100, {name}" for name in sizes)]
+    return ["scales", *told, "s an image", "MB"], rows
 
 
 def recipe_rows(evaluated: Evaluated) -> list[tuple[str, str]]:

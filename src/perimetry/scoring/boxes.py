@@ -22,6 +22,7 @@ from perimetry.metrics import (
     Unavailable,
     VocAccumulator,
     VocScores,
+    coco_by_size,
     coco_scores,
 )
 from perimetry.metrics.averages import mean_of
@@ -46,6 +47,7 @@ def score_boxes(
     min_score: float | None = None,
     classes: Sequence[str] | None = None,
     coordinates: Coordinates = "truth",
+    sizes: Sequence[float] = (),
     only_common: bool = False,
     names: Iterable[str] | None = None,
     photos: Photos = None,
@@ -59,7 +61,8 @@ def score_boxes(
     iou: from which overlap on a detection is true, for all but COCO. min_score: single images, precision, recall
     and F1 are told of detections from this score on; by default the score of the largest F1. classes: names in their
     order, for VOC folders whose detections are numbered. coordinates: of the file of detections, "truth" for the same
-    as the truth's, or "coco" for continuous ones from 0 (see `read_detections`). The rest as of `score_masks`.
+    as the truth's, or "coco" for continuous ones from 0 (see `read_detections`). sizes: of objects, bounds in pixels
+    between which COCO's recall is told apart (see `coco_by_size`). The rest as of `score_masks`.
     An image without detections is no error.
 
     >>> truth = {"a": BoxTruth([[0, 0, 9, 9], [20, 20, 29, 29]], ["cat", "cat"])}
@@ -74,6 +77,8 @@ def score_boxes(
             raise UnknownNameError("metric", metric, known=METRICS, advice="one or more of " + ", ".join(METRICS))
     if coordinates not in get_args(Coordinates):
         raise UnknownNameError("coordinates", coordinates, known=get_args(Coordinates), advice='"truth" or "coco"')
+    if len(sizes) and "coco" not in chosen:
+        raise InputError(f"sizes are of COCO's scores; ask for the metric coco, or leave sizes={tuple(sizes)} out")
     if isinstance(predicted, Mapping):
         if coordinates != "truth":
             raise InputError("coordinates are of files; give boxes by name in the coordinates of the truth")
@@ -112,7 +117,7 @@ def score_boxes(
     if "voc10" in chosen:
         total |= {"voc_map": voc.voc_map, "voc_ap": _by_class(voc.voc_ap)}
     if "coco" in chosen:
-        total |= _coco({name: whole.images[name].truth for name in kept}, told, known)
+        total |= _coco({name: whole.images[name].truth for name in kept}, told, known, sizes)
         if draws is not None:
             notes += ("COCO's scores have no interval: each draw would be a whole evaluation",)
     if "recall" in chosen:
@@ -180,11 +185,18 @@ def _by_class(scores: Mapping[Label, Score]) -> dict[str, Value]:
 
 
 def _coco(
-    truth: Mapping[str, BoxTruth], told: Mapping[str, BoxPrediction], classes: Sequence[Label]
+    truth: Mapping[str, BoxTruth], told: Mapping[str, BoxPrediction], classes: Sequence[Label], sizes: Sequence[float]
 ) -> dict[str, Value]:
-    seen = coco_scores(truth, {name: each for name, each in told.items() if name in truth}, classes=classes)
+    told = {name: each for name, each in told.items() if name in truth}
+    seen = coco_scores(truth, told, classes=classes)
     found: dict[str, Value] = {each.name: getattr(seen, each.name) for each in fields(seen) if each.name != "per_class"}
-    return found | {"coco_ap_by_class": _by_class(seen.per_class)}
+    found["coco_ap_by_class"] = _by_class(seen.per_class)
+    if len(sizes):
+        by_size = coco_by_size(truth, told, sizes=sizes, classes=classes)
+        found["by_size"] = {
+            name: {part.name: getattr(each, part.name) for part in fields(each)} for name, each in by_size.items()
+        }
+    return found
 
 
 def _recalls(proposals: ProposalAccumulator) -> dict[str, Value]:
