@@ -308,7 +308,7 @@ def test_recall_by_size_by_hand():
         "a": BoxTruth([[0, 0, 8, 8], [20, 0, 28, 8], [0, 40, 40, 80]], ["cat", "cat", "cat"]),
         "b": BoxTruth([[0, 0, 8, 8]], ["cat"]),
     }
-    # One of three tiny objects is found at an overlap of one half (0.75 of it), and no more than that; the large one is.
+    # One of three tiny objects is found, with three quarters of it; the large one wholly.
     told = {"a": BoxPrediction([[0, 0, 8, 6], [0, 40, 40, 80]], [0.9, 0.8], ["cat", "cat"])}
     seen = coco_by_size(truth, told, sizes=(10, 20))
     assert list(seen) == ["all", "0-10", "10-20", "20+"]

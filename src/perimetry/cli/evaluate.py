@@ -49,7 +49,9 @@ def _options() -> Options:
     add("--proposals", metavar="FILE", help="boxes by image, for networks that are given them (see `perimetry train`)")
     add = options.add_argument_group("scores of boxes").add_argument
     add("--boxes", choices=("voc", "coco"), help="whose average precision (default: that usual for the data)")
-    add("--sizes", type=sizes, default=(), metavar="LIST", help="tell COCO's recall of objects by size, as 16,48 pixels")
+    add(
+        "--sizes", type=sizes, default=(), metavar="LIST", help="tell COCO's recall of objects by size, as 16,48 pixels"
+    )
     add = options.add_argument_group("results").add_argument
     add("--json", metavar="F", help="write all scores as JSON")
     add("--csv", metavar="F", help="write one row per image as CSV")

@@ -77,7 +77,9 @@ class CocoAccumulator:
         """Evaluate all images."""
         evaluator = evaluated_by_coco(self.classes, sorted(self._seen.items()))
         evaluator.summarize()
-        averages = {name: score_of(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)}
+        averages = {
+            name: score_of(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)
+        }
         # (overlaps, recalls, classes, areas, limits of detections): all areas, and the last limit.
         precision = evaluator.eval["precision"].reshape(10, 101, len(self.classes), 4, 3)[:, :, :, 0, 2]
         each = [score_of(precision[:, :, at].mean()) for at in range(len(self.classes))]

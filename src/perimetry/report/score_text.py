@@ -51,6 +51,7 @@ _NAMES = {
     **{f"ar{which}": f"AR{which}" for which in ("1", "10", "100")},
     **{f"ar_{size}": f"AR {size}" for size in ("small", "medium", "large")},
     **{f"top{k}": f"top-{k}" for k in range(1, 11)},
+    "recall50": "recall at 0.50",
     "min_score": "from score",
     "f1": "F1",
     "best_f1": "best F1",
@@ -130,9 +131,11 @@ def _totals(scored: Scored, width: int) -> list[str]:
             continue
         if isinstance(value, Mapping):
             if name in _GROUPS:
-                found.append(
-                    (score_name(name), ", ".join(f"{score_name(key)} {number(each)}" for key, each in value.items()))
-                )
+                found.append((score_name(name), _together(value)))
+            elif name == "by_size":
+                for size, each in value.items():
+                    assert isinstance(each, Mapping)
+                    found.append(("all sizes" if size == "all" else f"{size} px", _together(each)))
             continue
         text = f"unavailable: {plain(value.reason)}" if isinstance(value, Unavailable) else number(value)
         interval = scored.intervals.get(name)
@@ -147,12 +150,17 @@ def _totals(scored: Scored, width: int) -> list[str]:
     return lines
 
 
+def _together(group: Mapping[str, Any]) -> str:
+    """The scores of a group one after the other."""
+    return ", ".join(f"{score_name(key)} {number(each)}" for key, each in group.items())
+
+
 def _classes(scored: Scored, width: int) -> list[list[str]]:
     """Tables with a row for each class, side by side as far as they fit."""
     scores = {
         name: value
         for name, value in scored.total.items()
-        if isinstance(value, Mapping) and name not in (*_GROUPS, *_LEFT_TO_FILES)
+        if isinstance(value, Mapping) and name not in (*_GROUPS, *_LEFT_TO_FILES, "by_size")
     }
     labels = [label for label in scored.classes if any(label in each for each in scores.values())]
     if not scores or not labels:
