@@ -9,7 +9,8 @@ told to be of one, the share of the right class, of which chance is one half; ho
 
 "sizes": detectors that were trained on discs of 6 to 40 pixels, tested on scenes of tiny ones (6 to 10), of medium
 ones (24 to 40), and of all, at one scale, at several (an image pyramid), and mirrored. Printed are recall at an overlap
-of one half, AR100, AP50, of all sizes together also the recall of tiny ones; seconds and MB of an image. "sizes-scales" was trained at two scales, drawn for each image, "sizes-fpn" has a feature pyramid.
+of one half, AR100, AP50, of all sizes together also the recall of tiny ones; seconds and MB of an image.
+"sizes-scales" was trained at two scales, drawn for each image, "sizes-fpn" has a feature pyramid.
 
 The networks are those of benchmarks/recipes/scene_networks.py, from random weights, on the same scenes for every seed.
 A run that is finished is not run again, and one that was stopped goes on: both lie in --runs, with the scores beside

@@ -63,9 +63,11 @@ def test_scenes_of_tiny_objects_hold_no_others(benchmark, tmp_path):
 @pytest.mark.slow
 def test_only_the_context_tells_the_label(benchmark, tmp_path):
     """What does not see the patch is at chance exactly; ParseNet is far above it."""
-    (blind,) = benchmark.run("context-without", seed=0, runs=tmp_path, steps=40)["rows"]
+    blind, seeing = (
+        benchmark.run(what, seed=0, runs=tmp_path)["rows"][0] for what in ("context-without", "context-parsenet")
+    )
+    assert min(blind["found"], seeing["found"]) > 0.4  # both learn where discs are
     assert blind["told"] == 0.5
-    (seeing,) = benchmark.run("context-parsenet", seed=0, runs=tmp_path)["rows"]
     assert seeing["told"] > 0.8
     assert seeing["miou"] > blind["miou"] + 0.15
 
