@@ -102,6 +102,7 @@ def test_a_sweep_is_the_challenge_s(folder, capsys):
             ["boxes", "--metric", "voc07", "--metric", "recall", "--iou", "0.6", "--min-score", "0.1", "--photos", "p"],
             {"metrics": ["voc07", "recall"], "iou": 0.6, "min_score": 0.1, "photos": "p"},
         ),
+        (["boxes", "--metric", "coco", "--sizes", "8,24.5"], {"metrics": ["coco"], "sizes": (8.0, 24.5)}),
         (
             ["labels", "--top-k", "1", "3", "--positive", "yes", "--truth-columns", "path,class", "--only-common"],
             {"ks": [1, 3], "positive": "yes", "columns": ("path", "class"), "only_common": True},
@@ -167,6 +168,7 @@ def test_a_damaged_file_exits_3(folder, capsys):
         (["masks", *PAIR, "--threshold", "0.5"], "unknown option '--threshold'"),
         (["boundaries", *PAIR, "--threshold", "0.5", "--sweep"], "not allowed with argument"),
         (["boundaries", *PAIR, "--threshold", "nan"], "expected a number, got 'nan'"),
+        (["boxes", *PAIR, "--metric", "coco", "--sizes", "tiny"], "expected sizes in pixels such as 16,48, got 'tiny'"),
         (["labels", *PAIR, "--truth-columns", "a"], "expected two columns as name,label"),
     ],
 )

@@ -181,6 +181,21 @@ def test_recall_by_size_is_told_of_each_scale(tmp_path, capsys):
         assert "AR100, all" in page and "AR100, 0-8" in page
 
 
+def test_cocos_scores_of_a_voc_folder_are_those_of_evaluate(tmp_path, capsys):
+    """The folder tells boxes by first and last pixel, and COCO measures edges: they were scored one pixel thinner."""
+    pytest.importorskip("faster_coco_eval")
+    run, dataset = run_and_data(tmp_path, "detection")
+    found = evaluate(run, boxes="coco", sizes=(8,)).to_dict()["total"]
+    predict(run, tmp_path / "data/JPEGImages", out=tmp_path / "out", pictures=False)
+    (tmp_path / "names.txt").write_text("\n".join(sample.name for sample in dataset.part("test").samples))
+    words = ("--truth", tmp_path / "data", "--pred", tmp_path / "out/boxes.json", "--coordinates", "coco")
+    words += ("--metric", "coco", "--sizes", "8", "--names", tmp_path / "names.txt")
+    scored = score_command(tmp_path, "boxes", *words)["total"]
+    told = ("coco_ap", "ap50", "ap75", "ar100", "ap_small", "by_size")
+    assert {name: scored[name] for name in told} == {name: found[name] for name in told}
+    assert found["ar100"] > 0
+
+
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [

@@ -103,7 +103,8 @@ def score_boxes(
             error.add_note(f"(image {name})")
             raise
         if "recall" in chosen:
-            proposals.update(objects.boxes_xyxy[~objects.difficult], detections.boxes_xyxy, detections.scores)
+            true, found = (_edges(each.boxes_xyxy, inclusive=whole.inclusive) for each in (objects, detections))
+            proposals.update(true[~objects.difficult], found, detections.scores)
     voc = seen.compute()
     threshold = _best_threshold(voc) if min_score is None else float(min_score)
     shown = photos_by_name(photos)
@@ -117,7 +118,7 @@ def score_boxes(
     if "voc10" in chosen:
         total |= {"voc_map": voc.voc_map, "voc_ap": _by_class(voc.voc_ap)}
     if "coco" in chosen:
-        total |= _coco({name: whole.images[name].truth for name in kept}, told, known, sizes)
+        total |= _coco(*_by_edges(whole, kept, told), known, sizes)
         if draws is not None:
             notes += ("COCO's scores have no interval: each draw would be a whole evaluation",)
     if "recall" in chosen:
@@ -184,10 +185,30 @@ def _by_class(scores: Mapping[Label, Score]) -> dict[str, Value]:
     return {str(label): score for label, score in scores.items()}
 
 
+def _edges(boxes: npt.NDArray[np.float64], *, inclusive: bool) -> npt.NDArray[np.float64]:
+    """Boxes whose widths are x2 - x1, as COCO measures them, of those that VOC tells by first and last pixel."""
+    return boxes + np.array([0, 0, 1, 1]) if inclusive else boxes
+
+
+def _by_edges(
+    whole: BoxSet, names: Sequence[str], told: Mapping[str, BoxPrediction]
+) -> tuple[dict[str, BoxTruth], dict[str, BoxPrediction]]:
+    """The truth and the detections of these images, in coordinates that are edges."""
+    if not whole.inclusive:
+        return {name: whole.images[name].truth for name in names}, {name: told[name] for name in names if name in told}
+    truth, found = {}, {}
+    for name in names:
+        given = whole.images[name].truth
+        truth[name] = BoxTruth(_edges(given.boxes_xyxy, inclusive=True), given.labels, given.difficult)
+        if name in told:
+            boxes = _edges(told[name].boxes_xyxy, inclusive=True)
+            found[name] = BoxPrediction(boxes, told[name].scores, told[name].labels)
+    return truth, found
+
+
 def _coco(
     truth: Mapping[str, BoxTruth], told: Mapping[str, BoxPrediction], classes: Sequence[Label], sizes: Sequence[float]
 ) -> dict[str, Value]:
-    told = {name: each for name, each in told.items() if name in truth}
     seen = coco_scores(truth, told, classes=classes)
     found: dict[str, Value] = {each.name: getattr(seen, each.name) for each in fields(seen) if each.name != "per_class"}
     found["coco_ap_by_class"] = _by_class(seen.per_class)
