@@ -179,6 +179,16 @@ def test_sizes_that_a_network_does_not_take_are_told(tmp_path):
         views_of(run, image(), scales=(0.5,))
 
 
+def test_a_network_of_one_size_alone_is_told_too(tmp_path):
+    def forward(images):
+        raise AssertionError("Input height (16) should be divisible by patch size (14).")
+
+    run = run_of(tmp_path, "segmentation")
+    run.network.forward = forward
+    with pytest.raises(InputError, match=r"fails on an image of 16×22 pixels: Input height \(16\) should be"):
+        views_of(run, image(), scales=(0.5,))
+
+
 @pytest.mark.parametrize("scales", [(), (0,), (1, 1.0), (17,), (-1,)])
 def test_scales_that_are_none_are_refused(scales):
     with pytest.raises(InputError, match="expected scales above 0"):

@@ -144,6 +144,16 @@ def test_weights_of_a_file_fit_a_published_network_with_another_head(tmp_path):
         ),
         ("classification", {"model": "perimetry:alexnet", "weights": "default"}, InputError, "no pretrained weights"),
         ("classification", {"model": "all_cnn_c", "weights": "none.pt"}, UnknownNameError, "none, default, a file"),
+        (
+            "segmentation",
+            {"model": "resnet18"},
+            InputError,
+            "resnet18 is for classification, the recipe is for segmentation; .* with backbone=torchvision:resnet18",
+        ),
+        ("detection", {"model": "timm:test_vit"}, InputError, "with backbone=timm:test_vit"),
+        ("classification", {"model": "torchvision:lraspp_mobilenet_v3_large"}, InputError, "is for segmentation"),
+        ("segmentation", {"model": "torchvision:ssd300_vgg16"}, InputError, "is for detection"),
+        ("classification", {"model": "torchvision:raft_small"}, InputError, "is for optical flow"),
         ("classification", {"model": "builtins:len"}, InputError, "failed with TypeError"),
         ("detection", {"model": "small_networks:nothing"}, InputError, "expected a torch.nn.Module"),
         (

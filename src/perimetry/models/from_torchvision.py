@@ -36,6 +36,18 @@ def names_for_photos() -> tuple[str, ...]:
     return tuple(name for name in names() if not models.get_model_builder(name).__module__.startswith(_NOT_FOR_PHOTOS))
 
 
+def task(name: str) -> str:
+    """What one of `names()` is made for: classification, segmentation, detection, or another folder of torchvision's.
+
+    >>> task("ssd300_vgg16"), task("resnet18")
+    ('detection', 'classification')
+    """
+    from torchvision import models
+
+    folders = models.get_model_builder(name).__module__.split(".")[2:-1]
+    return folders[0].replace("_", " ") if folders and folders[0] != "quantization" else "classification"
+
+
 def build(name: str, *, pretrained: bool) -> LoadedModel:
     """Build one of `names()`; only with `pretrained` may weights be downloaded.
 

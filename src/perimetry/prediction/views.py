@@ -23,7 +23,7 @@ from perimetry.data.pyramids import (
 )
 from perimetry.data.transforms import Crop, TenCrop, TestTransform
 from perimetry.data.transforms.geometry import flip_boxes
-from perimetry.errors import InputError, UnknownNameError
+from perimetry.errors import InputError, PerimetryError, UnknownNameError
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
 from perimetry.training.tasks import named_outputs
@@ -104,9 +104,11 @@ def views_of(
             try:
                 boxes = flip_boxes(proposals, prepared.shape[2]) if flipped and proposals is not None else proposals
                 told, cost = _tell(run, given, scale, boxes)
-            except RuntimeError as error:  # torch says so when sizes do not fit a layer, or memory does not suffice
+            except PerimetryError:
+                raise
+            except Exception as error:  # sizes that do not fit a layer, too little memory; networks raise anything
                 size = "×".join(str(round(side * scale)) for side in given.shape[1:])
-                reason = str(error).strip().splitlines()[0][:200]
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
                 raise InputError(
                     f"the network of {run.path} fails on an image of {size} pixels: {reason}; leave other scales out, "
                     "or give images of the size that it was trained on"

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from perimetry.metrics import LabelAccumulator, TopKAccumulator
-from perimetry.training.tasks import Batch, check_labels, check_scores, known, named_outputs
+from perimetry.training.tasks import Batch, answer, check_labels, check_scores, known, named_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Classification:
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss of each output, means over images (weighted, where classes are)."""
         self._check(batch)
-        outputs = named_outputs(network(batch.images), "logits")
+        outputs = named_outputs(answer(network, batch), "logits")
         check_scores(outputs["logits"], self.classes, axes=2)
         return {
             f"loss_{name}": self._loss(scores.float(), batch.truth) * (1 if name == "logits" else self.auxiliary_weight)
@@ -48,7 +48,7 @@ class Classification:
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Scores (N, classes)."""
-        scores = named_outputs(network(batch.images), "logits")["logits"]
+        scores = named_outputs(answer(network, batch), "logits")["logits"]
         check_scores(scores, self.classes, axes=2)
         return scores
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from perimetry.errors import InputError
 from perimetry.metrics import BoxPrediction, BoxTruth, VocAccumulator
 from perimetry.training.processes import plain
-from perimetry.training.tasks import Batch, check_labels, known
+from perimetry.training.tasks import Batch, answer, check_labels, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Detection:
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """What the network says its losses are; images without boxes train as background."""
         _check(batch, self.classes)
-        found = network(batch.images, *_given(network, batch), [_learnt(target) for target in batch.truth])
+        found = answer(network, batch, *_given(network, batch), [_learnt(target) for target in batch.truth])
         if not isinstance(found, Mapping):
             raise InputError(f"expected a detector to return its losses by name, got {type(found).__name__}")
         return dict(found)
@@ -42,7 +42,7 @@ class Detection:
 
     def predict(self, network: nn.Module, batch: Batch) -> Sequence[Mapping[str, Tensor]]:
         """Boxes, labels and scores of each image."""
-        found: Sequence[Mapping[str, Tensor]] = network(batch.images, *_given(network, batch))
+        found: Sequence[Mapping[str, Tensor]] = answer(network, batch, *_given(network, batch))
         return found
 
     def scorer(self) -> BoxScorer:

@@ -164,6 +164,7 @@ def _other(recipe: Recipe, classes: int) -> tuple[Built, str]:
         network = _made(recipe.model, classes)
         _mines(network, recipe)
         return Built(network, IMAGENET_MEAN, IMAGENET_STD), recipe.weights
+    _check_task(source, name, recipe)
     pretrained = recipe.weights == "default"
     loaded = load_model(recipe.model, weights="default" if pretrained else "none", seed=recipe.seed)
     start = "none" if pretrained else recipe.weights
@@ -176,6 +177,22 @@ def _other(recipe: Recipe, classes: int) -> tuple[Built, str]:
     network = _torchvision(name, loaded.module, recipe, classes)
     _mines(network, recipe)
     return Built(network, loaded.mean, loaded.std, loaded.input_size, resizes=loaded.takes == "list"), start
+
+
+def _check_task(source: str, name: str, recipe: Recipe) -> None:
+    """Raise for a network of torchvision or timm that is made for another task."""
+    if source in ("", "torchvision") and name in from_torchvision.names():
+        task, origin = from_torchvision.task(name), "torchvision"
+    elif source in ("", "timm") and from_timm.knows(name):
+        task, origin = "classification", "timm"
+    else:
+        return
+    if task == recipe.task:
+        return
+    advice = "choose another model"
+    if task == "classification":
+        advice = f"choose another model, or a network of perimetry with backbone={origin}:{name}"
+    raise InputError(f"{recipe.model} is for {task}, the recipe is for {recipe.task}; {advice}")
 
 
 def _torchvision(name: str, loaded: nn.Module, recipe: Recipe, classes: int) -> nn.Module:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from perimetry.data import IGNORED
 from perimetry.errors import ShapeError
 from perimetry.metrics import MaskAccumulator
-from perimetry.training.tasks import Batch, check_labels, check_scores, known, named_outputs
+from perimetry.training.tasks import Batch, answer, check_labels, check_scores, known, named_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Segmentation:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss of each output, means over the pixels that count; 0 where there is none."""
-        outputs = named_outputs(network(batch.images), "out")
+        outputs = named_outputs(answer(network, batch), "out")
         check_scores(outputs["out"], self.classes, axes=4)
         masks = self._counted(batch.truth)
         self._check(masks, batch)
@@ -60,7 +60,7 @@ class Segmentation:
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Scores (N, classes, H, W) at the size of the masks."""
-        scores = named_outputs(network(batch.images), "out")["out"]
+        scores = named_outputs(answer(network, batch), "out")["out"]
         check_scores(scores, self.classes, axes=4)
         return scores
 
