@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from perimetry.errors import InputError, UnknownNameError, WeightsError
+from perimetry.errors import FileError, InputError, UnknownNameError, WeightsError
 from perimetry.models import default_model
 from perimetry.networks import ONLINE_HARD_EXAMPLES
 from perimetry.training import Recipe, RunDirectory
@@ -119,6 +119,12 @@ def test_a_run_hands_on_its_weights(tmp_path):
     assert taken.transfer.new == ("8.weight", "8.bias")
     assert torch.equal(taken.network[0].weight, built.network[0].weight)
     assert build_network(first, classes=3).transfer is None
+    for file in run.checkpoints.glob("best*"):
+        file.unlink()
+    with pytest.raises(FileError, match="train first, or name another run"):
+        build_network(again, classes=4)
+    save_checkpoint(run.checkpoints, "last", Checkpoint(1, built.network.state_dict(), {}, {}))
+    assert torch.equal(build_network(again, classes=4).network[0].weight, built.network[0].weight)
 
 
 def test_weights_of_a_file_fit_a_published_network_with_another_head(tmp_path):

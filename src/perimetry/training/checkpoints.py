@@ -55,6 +55,11 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
             old.unlink(missing_ok=True)
 
 
+def best_or_last(folder: Path) -> str:
+    """The checkpoint that is taken where none is named: "best", or "last" of a run that was not yet evaluated."""
+    return "last" if (folder / "last.json").is_file() and not (folder / "best.json").is_file() else "best"
+
+
 def weights_file(folder: Path, name: str) -> Path:
     """The file of weights of the checkpoint of that name; raises `FileError` where there is none."""
     return folder / str(_pointer(folder, name)["weights"])

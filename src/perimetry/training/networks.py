@@ -22,7 +22,7 @@ from perimetry.models.weights import read_checkpoint
 from perimetry.networks import CARDS, ONLINE_HARD_EXAMPLES, Card
 from perimetry.networks.detector import RegionDetector
 from perimetry.networks.r_fcn import R_FCN_HARD_EXAMPLES
-from perimetry.training.checkpoints import weights_file
+from perimetry.training.checkpoints import best_or_last, weights_file
 from perimetry.training.recipe import Recipe
 from perimetry.training.transfer import Transfer, transfer
 
@@ -223,10 +223,11 @@ def _mines(network: nn.Module, recipe: Recipe) -> None:
 
 
 def _tensors(source: str) -> Mapping[str, torch.Tensor]:
-    """The tensors of a file, or of the best checkpoint of a run."""
+    """The tensors of a file, or of the best checkpoint of a run, the last one where it was not evaluated."""
     path = Path(source)
     if path.is_dir():
-        return read_checkpoint(weights_file(path / "checkpoints", "best"))
+        folder = path / "checkpoints"
+        return read_checkpoint(weights_file(folder, best_or_last(folder)))
     if not path.exists():
         raise UnknownNameError(
             "weights", source, known=("none", "default"), advice="none, default, a file, or a run's directory"
