@@ -14,7 +14,7 @@ from torch import nn
 
 import perimetry.files
 from perimetry.data.scenes import scenes
-from perimetry.errors import FileError, InputError, ShapeError
+from perimetry.errors import FileError, InputError, ShapeError, UnknownNameError
 from perimetry.training import NotFiniteError, Recipe, Sets, fit, loop
 from perimetry.training.checkpoints import load_checkpoint
 from perimetry.training.stopping import Stopped
@@ -341,3 +341,22 @@ def test_difficult_objects_are_not_learnt_from(tmp_path):
 def test_what_cannot_be_trained_is_refused(tmp_path, task, keys, error, message):
     with pytest.raises(error, match=message):
         fit(recipe(task, **keys), out=tmp_path / "run", sets=sets(task))
+
+
+def test_a_run_that_failed_before_anything_was_kept_is_not_in_the_way(tmp_path):
+    broken = recipe("classification", freeze=("nothing*",))
+    with pytest.raises(UnknownNameError):
+        fit(broken, out=tmp_path / "run", sets=sets("classification"))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "made").mkdir()
+    with pytest.raises(UnknownNameError):
+        fit(broken, out=tmp_path / "made", sets=sets("classification"))
+    assert list((tmp_path / "made").iterdir()) == []
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        fit(broken, out=tmp_path, sets=sets("classification"))
+    assert (tmp_path / "mine.txt").exists()
+    fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"))
+    with pytest.raises(InputError, match="another recipe"):
+        fit(broken, out=tmp_path / "run", sets=sets("classification"))
+    assert (tmp_path / "run" / "recipe.json").exists()

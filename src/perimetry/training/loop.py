@@ -20,6 +20,7 @@ from perimetry.training.log import Log
 from perimetry.training.preparing import testing_transform, training_transform
 from perimetry.training.processes import running_processes
 from perimetry.training.recipe import Recipe
+from perimetry.training.run_directory import RunDirectory
 from perimetry.training.samples import training_batches
 from perimetry.training.seeding import borrowed_generators, seed_generators
 from perimetry.training.sets import Sets
@@ -57,8 +58,10 @@ def fit(
 
     Raises `Stopped`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM, once a checkpoint is written; `NotFiniteError`,
     naming the images, where a loss is not finite, and `InputError` where the disk is full: the last checkpoint stays.
+    An error before anything was kept leaves no directory, so that the next call may have another recipe.
     """
     with (
+        RunDirectory(Path(out)).taken_back(),
         running_processes(device) as (processes, on),
         borrowed_generators(on),
         stop_signals() as stop,

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 
 from perimetry import __version__
-from perimetry.errors import FileError, InputError
+from perimetry.errors import FileError, InputError, PerimetryError
 from perimetry.files import write_whole
 from perimetry.training.recipe import Recipe, make_recipe
 
@@ -61,6 +63,27 @@ class RunDirectory:
         write_whole(file, json.dumps(content, indent=1).encode())
         return False
 
+    @contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """While open, an error leaves no directory that holds nothing yet, which another recipe would be refused for.
+
+        A checkpoint, or word of a loss that was not finite, is something; what was there before is left alone.
+        """
+        there = self.path.exists()
+        fresh = not there or (self.path.is_dir() and not any(self.path.iterdir()))
+        try:
+            yield
+        except PerimetryError:
+            holds = any(self.checkpoints.glob("*")) or (self.path / "not_finite.json").exists()
+            if fresh and not holds:
+                for folder in (self.checkpoints, self.path / "tensorboard"):
+                    shutil.rmtree(folder, ignore_errors=True)
+                for file in (self.path / "recipe.json", self.mined):
+                    file.unlink(missing_ok=True)
+                if not there and self.path.is_dir() and not any(self.path.iterdir()):
+                    self.path.rmdir()
+            raise
+
     def versions(self) -> dict[str, str]:
         """The versions with which the run began: perimetry, torch, python."""
         *_, content = self._read()
@@ -106,9 +129,11 @@ class RunDirectory:
             f"{key} was {known.get(key)}, is {value}" for key, value in facts.items() if known.get(key) != value
         ]
         if differing:
+            nothing = not (self.checkpoints / "last.json").exists()
+            remove = "remove this one (it has no checkpoint yet), " if nothing else ""
             raise InputError(
-                f"{self.path} is the run of another recipe: {'; '.join(differing)}; name a new directory, or give "
-                "that recipe"
+                f"{self.path} is the run of another recipe: {'; '.join(differing)}; name a new directory, {remove}or "
+                "give that recipe"
             )
 
 

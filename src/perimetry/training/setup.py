@@ -65,12 +65,12 @@ def set_up(
         sets=sets,
         task=task_of(recipe, sets.classes),
         built=built,
-        run=_directory(Path(out), recipe, sets, built, processes),
         processes=processes,
         device=device,
         steps=recipe.steps or steps_of(images=len(sets.train), batch=recipe.batch, epochs=recipe.epochs),
         precision=chosen_precision(recipe.precision, device),
         layout=chosen_format(recipe.memory_format, built.network),
+        run=_directory(Path(out), recipe, sets, built, processes),
         tell=tell,
     )
 
