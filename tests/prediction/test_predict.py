@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from perimetry.errors import FileError, InputError, UnknownNameError
@@ -80,6 +81,18 @@ def test_a_broken_image_is_named_and_the_others_are_kept(tmp_path, segmented):
     found = predict(run, images, out=tmp_path / "out", broken="skip")
     assert [name for name, _ in found.skipped] == ["m_broken"] and len(found.done) + len(found.kept) == 4
     assert found.skipped[0][1].startswith(str(images / "m_broken.png"))
+
+
+def test_an_image_that_is_too_small_is_named_and_skipped_when_asked(tmp_path, segmented):
+    run, images = segmented
+    run.network.insert(0, torch.nn.MaxPool2d(2))
+    Image.new("RGB", (40, 1)).save(images / "m_line.png")
+    with pytest.raises(InputError, match=r"fails on an image of 1×40 pixels") as caught:
+        predict(run, images, out=tmp_path / "out")
+    assert caught.value.__notes__ == [f"(the image {images / 'm_line.png'})"]
+    found = predict(run, images, out=tmp_path / "out", broken="skip")
+    assert [name for name, _ in found.skipped] == ["m_line"] and len(found.done) + len(found.kept) == 4
+    assert found.skipped[0][1].endswith(f"(the image {images / 'm_line.png'})")
 
 
 def test_an_interruption_loses_nothing_that_was_told(tmp_path, segmented):

@@ -28,7 +28,7 @@ def _options() -> Options:
     add = options.add_argument
     add("images", metavar="IMAGE|DIR", help="an image, or a folder of images (of labels: and of folders)")
     add("--out", metavar="OUT", required=True, help="the folder for the predictions")
-    add("--skip-broken", action="store_true", help="go on after images that cannot be read, and name them at the end")
+    add("--skip-broken", action="store_true", help="leave out images that cannot be read or are too small, and say so")
     add("--no-pictures", action="store_true", help="write no pictures to look at")
     add = options.add_argument_group("boxes").add_argument
     add("--threshold", type=number, default=0.0, metavar="X", help="leave out boxes of lower scores (default: 0)")

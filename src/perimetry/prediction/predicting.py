@@ -53,9 +53,9 @@ def predict(
 ) -> Predicted:
     """Write what the run tells of an image, or of all in a folder, into the folder `out`.
 
-    scales, flip, crops: see `views_of`. threshold: boxes of lower scores are left out of all files.
-    broken: "refuse" raises for an image that cannot be read, "skip" goes on and names it in the result. ids: COCO's
-    annotations whose ids boxes.json takes. proposals: their file, for networks that are given them.
+    scales, flip, crops: see `views_of`. threshold: boxes of lower scores are left out of all files. broken: "refuse"
+    raises for an image that cannot be read, or is too small for the network, "skip" goes on and names it in the
+    result. ids: COCO's annotations whose ids boxes.json takes. proposals: their file, for networks that are given them.
     See `PredictionFolder` for what is written; what was told before by the same weights, of an image that has not
     changed, is kept and not told again.
     Raises `FileError`, `InputError`.
@@ -66,6 +66,8 @@ def predict(
         raise InputError(f"ids are of boxes, and the run is for {run.recipe.task}; leave --ids out")
     check_proposals(run, proposals)
     check_crops(run, crops, flip)
+    if proposals is None and takes_proposals(run.network):
+        raise InputError(f"the network of {run.path} is given proposals; name their file with --proposals (proposals=)")
     if not 0 <= threshold <= 1:
         raise InputError(f"expected a threshold from 0 to 1, got {threshold}")
     if broken not in get_args(Broken):
@@ -88,12 +90,12 @@ def predict(
                 continue
             try:
                 image = read_pixels(sample.image)
-            except FileError as error:
+                told = merged(told_of(run, sample, image, factors, flip, crops))
+            except (FileError, InputError) as error:
                 if broken == "refuse":
                     raise
-                skipped.append((sample.name, str(error)))
+                skipped.append((sample.name, " ".join([str(error), *getattr(error, "__notes__", ())])))
                 continue
-            told = merged(told_of(run, sample, image, factors, flip, crops))
             folder.add(sample, image, told, pictures=pictures, labels=run.label_names)
             done.append(sample.name)
     finally:
@@ -123,8 +125,12 @@ def settings_of(run: Run, scales: tuple[float, ...], flip: Flip, crops: Crops, t
 
 
 def told_of(
-    run: Run, sample: Sample, image: torch.Tensor, scales: tuple[float, ...], flip: Flip, crops: Crops = "centre"
+    run: Run, sample: Sample, image: torch.Tensor, scales: tuple[float, ...], flip: Flip, crops: Crops
 ) -> list[View]:
-    """The views of a sample's image, with its proposals where it has some."""
+    """The views of a sample's image, with its proposals where it has some; an error names the image in a note."""
     proposals = None if sample.proposals is None else torch.from_numpy(sample.proposals.copy())
-    return views_of(run, image, scales=scales, flip=flip, crops=crops, proposals=proposals)
+    try:
+        return views_of(run, image, scales=scales, flip=flip, crops=crops, proposals=proposals)
+    except InputError as error:
+        error.add_note(f"(the image {sample.image})")
+        raise
