@@ -12,6 +12,8 @@ from PIL import Image
 from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.images import read_pixels
 from perimetry.prediction import mask_of, merged, predict, views_of
+from perimetry.prediction.folder import PredictionFolder
+from perimetry.prediction.predicting import settings_of
 from perimetry.training.run import load_run
 from prediction.made_runs import keep, make_run, make_scenes
 
@@ -64,6 +66,18 @@ def test_what_is_there_is_kept_until_weights_settings_or_image_change(tmp_path, 
     # What other weights had told of other images is gone: no folder holds predictions of two networks.
     assert [file.name for file in (out / "masks").iterdir()] == ["test_00000.png"]
     assert counts(run=changed) == (3, 1)
+
+
+def test_a_kill_after_the_weights_changed_leaves_nothing_of_the_new_ones_to_the_old(tmp_path, segmented):
+    run, images = segmented
+    out = tmp_path / "out"
+    predict(run, images, out=out)
+    keep(run.path, "segmentation", 4, name="best", step=99, seed=99)
+    told = settings_of(load_run(run.path), (1.0,), "none", 0.0)
+    opened = PredictionFolder.open(out, told)
+    for file in images.iterdir():
+        opened.mask_file(file.stem).write_bytes(b"of the new weights")  # and then killed
+    assert len(predict(run, images, out=out, pictures=False).done) == 4
 
 
 def test_a_run_that_was_moved_keeps_its_predictions(tmp_path, segmented):
@@ -149,6 +163,11 @@ def test_ids_are_those_of_annotations(tmp_path, detected):
     file.write_text(json.dumps(truth))
     with pytest.raises(InputError, match=r"has no image called 'train_00001'"):
         predict(run, images, out=tmp_path / "out", ids=file)
+    with pytest.raises(InputError, match=r"has no image called 'train_00001'"):
+        predict(run, images, out=tmp_path / "new", ids=file)
+    with pytest.raises(FileError, match="nowhere"):
+        predict(run, images, out=tmp_path / "new", ids=tmp_path / "nowhere.json")
+    assert not (tmp_path / "new").exists()  # told before the work, not after it
 
 
 def test_labels_are_tables(tmp_path):

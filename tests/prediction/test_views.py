@@ -160,6 +160,11 @@ def test_proposals_are_read_for_predictions(tmp_path):
     predict(run, tmp_path / "photos", out=tmp_path / "out", proposals=tmp_path / "boxes.json")
     told = merged(views_of(run, image(), proposals=torch.tensor([[2.0, 3, 20, 25], [10, 0, 44, 30]])))
     assert len(json.loads((tmp_path / "out/boxes.json").read_text())) == len(told.scores) > 0
+    (tmp_path / "boxes.json").write_text('{"a": [[3, 3, 20, 25]]}')
+    assert predict(run, tmp_path / "photos", out=tmp_path / "out", proposals=tmp_path / "boxes.json").done == ("a",)
+    assert predict(run, tmp_path / "photos", out=tmp_path / "out", proposals=tmp_path / "boxes.json").kept == ("a",)
+    with pytest.raises(InputError, match="is given proposals; name their file with --proposals"):
+        predict(run, tmp_path / "photos", out=tmp_path / "out")
     with pytest.raises(InputError, match="takes no proposals; leave --proposals out"):
         predict(run_of(tmp_path, "detection"), tmp_path / "photos", out=tmp_path / "other", proposals="boxes.json")
 

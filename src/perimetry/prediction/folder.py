@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,7 @@ class PredictionFolder:
                 for name in stored["images"]:
                     for file in (folder.mask_file(name), folder.picture_file(name)):
                         file.unlink(missing_ok=True)
+                folder.save()  # before anything is told, or a kill would leave it under the old settings
         elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise InputError(f"{path} holds something else; name a new folder for the predictions")
         try:
@@ -101,9 +103,9 @@ class PredictionFolder:
         return self._inside("pictures", name, ".jpg")
 
     def holds(self, sample: Sample, *, pictures: bool) -> bool:
-        """Whether all was told of this image, by its name, size and time of change, and is there."""
+        """Whether all was told of this image, by its name, size, time of change and proposals, and is there."""
         known = self.images.get(sample.name)
-        if known is None or known["file"] != _state_of(sample.image):
+        if known is None or known["file"] != _state_of(sample):
             return False
         files = [self.mask_file(sample.name)] if self.settings.task == "segmentation" else []
         files += [self.picture_file(sample.name)] if pictures and self.settings.task != "classification" else []
@@ -129,7 +131,7 @@ class PredictionFolder:
                 self._write(self.picture_file(sample.name), mask_picture(pixels, mask, classes=len(labels)))
         else:
             kept = {"probabilities": told.double().tolist()}
-        self.images[sample.name] = {"file": _state_of(sample.image), "path": str(sample.image), **kept}
+        self.images[sample.name] = {"file": _state_of(sample), "path": str(sample.image), **kept}
         if time.monotonic() > self._next_save:
             self.save()
 
@@ -176,13 +178,14 @@ class PredictionFolder:
         write_whole(file, content)
 
 
-def _state_of(file: Path) -> list[int]:
-    """What changes when a file does: bytes, and nanoseconds of its last change."""
+def _state_of(sample: Sample) -> list[int]:
+    """What changes when an image does: bytes, nanoseconds of its last change, and a sum over its proposals."""
     try:
-        known = file.stat()
+        known = sample.image.stat()
     except OSError as error:
-        raise FileError(f"{file} cannot be read: {error.strerror}") from error
-    return [known.st_size, known.st_mtime_ns]
+        raise FileError(f"{sample.image} cannot be read: {error.strerror}") from error
+    proposals = [] if sample.proposals is None else [zlib.crc32(sample.proposals.tobytes())]
+    return [known.st_size, known.st_mtime_ns, *proposals]
 
 
 def _read(record: Path) -> dict[str, Any]:

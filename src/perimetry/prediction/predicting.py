@@ -14,6 +14,7 @@ from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.images import read_pixels
 from perimetry.prediction.folder import PredictionFolder, Settings
 from perimetry.prediction.images import samples_of
+from perimetry.prediction.tables import check_ids
 from perimetry.prediction.views import Crops, Flip, View, check_crops, check_scales, merged, views_of
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
@@ -74,6 +75,8 @@ def predict(
         raise UnknownNameError("broken", broken, known=get_args(Broken), advice='"refuse" or "skip"')
     factors = check_scales(scales)
     samples = samples_of(images, below=run.recipe.task == "classification", without=Path(out))
+    if ids is not None:
+        check_ids((sample.name for sample in samples), ids)
     if proposals is not None:
         data = Dataset(run.recipe.task, str(images), run.classes, tuple(samples))
         samples = list(with_proposals(data, read_proposals(proposals)).samples)

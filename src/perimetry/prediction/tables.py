@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,13 @@ def coco_results(images: Images, labels: Sequence[str], *, ids: str | Path | Non
                 }
             )
     return json.dumps(results, ensure_ascii=False)
+
+
+def check_ids(names: Iterable[str], ids: str | Path) -> None:
+    """Raise `InputError` for an image that COCO's annotations do not know, `FileError` where they are none."""
+    called = _by_name(read_coco(Path(ids)).image_names)
+    for name in names:
+        _id(called, name, "image", ids)
 
 
 def labels_csv(images: Images, labels: Sequence[str]) -> str:
