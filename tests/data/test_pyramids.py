@@ -11,6 +11,7 @@ from torch.nn import functional
 from perimetry.data import pyramids
 from perimetry.data.pyramids import (
     Scales,
+    bytes_uncounted,
     classify_pyramid,
     detect_pyramid,
     merge_boxes,
@@ -239,3 +240,11 @@ def test_what_cannot_be_used_is_refused():
 
 def test_every_name_is_there_and_documented():
     assert all(getattr(pyramids, name).__doc__ for name in pyramids.__all__)
+
+
+def test_bytes_are_counted_only_where_someone_wants_them():
+    with bytes_uncounted():
+        told = classify_pyramid(nn.Sequential(nn.Flatten()).eval(), image())
+    assert [cost.peak_bytes for cost in told.costs] == [None]
+    counted = classify_pyramid(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 30, 2)).eval(), image())
+    assert counted.costs[0].peak_bytes == 2 * 4

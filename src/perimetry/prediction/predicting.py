@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import torch
 
 from perimetry.data import Dataset, Sample, read_proposals, with_proposals
+from perimetry.data.pyramids import bytes_uncounted
 from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.images import read_pixels
 from perimetry.prediction.folder import PredictionFolder, Settings
@@ -93,7 +94,8 @@ def predict(
                 continue
             try:
                 image = read_pixels(sample.image)
-                told = merged(told_of(run, sample, image, factors, flip, crops))
+                with bytes_uncounted():
+                    told = merged(told_of(run, sample, image, factors, flip, crops))
             except (FileError, InputError) as error:
                 if broken == "refuse":
                     raise

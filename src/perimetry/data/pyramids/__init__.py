@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perimetry.data.pyramids.costs import Cost, run_measured
+from perimetry.data.pyramids.costs import Cost, bytes_uncounted, run_measured
 from perimetry.data.pyramids.detector_sizes import own_size, taken_as_given
 from perimetry.data.pyramids.merging import merge_boxes
 from perimetry.data.pyramids.predicting import (
@@ -20,6 +20,7 @@ __all__ = [
     "PyramidBoxes",
     "PyramidScores",
     "Scales",
+    "bytes_uncounted",
     "classify_pyramid",
     "detect_pyramid",
     "merge_boxes",

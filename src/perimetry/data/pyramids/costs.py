@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +32,19 @@ class Cost:
     peak_bytes: int | None
 
 
+_counting = ContextVar("counting", default=True)
+
+
+@contextmanager
+def bytes_uncounted() -> Iterator[None]:
+    """While open, `run_measured` counts no bytes on a CPU, which of a small image take a third of the time."""
+    token = _counting.set(False)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
+
+
 def run_measured(
     run: Callable[[], Result], *, size: tuple[int, int], flipped: bool, device: torch.device
 ) -> tuple[Result, Cost]:
@@ -43,17 +58,15 @@ def run_measured(
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
+    counts = device.type == "cpu" and _counting.get()
     counter = _LiveBytes()
     start = time.perf_counter()
-    if device.type == "cpu":
-        with counter:
-            result = run()
-    else:
+    with counter if counts else nullcontext():
         result = run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    peak = {"cpu": lambda: counter.peak, "cuda": lambda: torch.cuda.max_memory_allocated(device) - before}
+    peak = {"cpu": lambda: counter.peak if counts else None, "cuda": lambda: torch.cuda.max_memory_allocated(device) - before}
     return result, Cost(size, flipped, seconds, peak.get(device.type, lambda: None)())
 
 
