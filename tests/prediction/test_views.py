@@ -1,6 +1,7 @@
 """Views are scaled, mirrored and brought back: against loops, and detectors' own resizing."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_a_network_of_one_size_alone_is_told_too(tmp_path):
         views_of(run, image(), scales=(0.5,))
 
 
-@pytest.mark.parametrize("scales", [(), (0,), (1, 1.0), (17,), (-1,)])
+@pytest.mark.parametrize("scales", [(), (0,), (1, 1.0), (17,), (-1,), (math.nan,), (1, math.inf)])
 def test_scales_that_are_none_are_refused(scales):
     with pytest.raises(InputError, match="expected scales above 0"):
         check_scales(scales)

@@ -21,4 +21,9 @@ def device_of(name: str | None) -> torch.device:
         raise InputError(f"there is no device {name!r}; cpu, or cuda (cuda:1 for the second)") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"there is no device {name!r} here: CUDA sees {torch.cuda.device_count()}; --device cpu works")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"nothing can be computed on the device {name!r} ({reason}); --device cpu works") from error
     return device

@@ -26,6 +26,8 @@ def samples_of(path: str | Path, *, below: bool, without: Path) -> list[Sample]:
     inside = root.resolve() in apart.parents
     files = [file for file in listed if not (inside and apart in file.resolve().parents)]
     if not files:
+        if not below and image_files_below(root):
+            raise FileError(f"there is no image in {path}, only in folders in it; name one of those")
         raise FileError(f"there is no image in {path}" + (", or in a folder in it" if below else ""))
     found: dict[str, Path] = {}
     for file in files:

@@ -67,7 +67,7 @@ def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
     (0.75, 1.0)
     """
     found = tuple(map(float, scales))
-    if not found or min(found) <= 0 or max(found) > 16 or len(set(found)) < len(found):
+    if not found or not all(0 < each <= 16 for each in found) or len(set(found)) < len(found):
         raise InputError(f"expected scales above 0 and up to 16, each once, as 0.75,1,1.25; got {tuple(scales)}")
     return found
 
