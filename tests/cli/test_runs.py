@@ -91,3 +91,18 @@ def test_inspect_and_map_take_a_run(capsys):
     assert found["model"] == "./run" and found["layers"][0]["field"]["size"] == [3, 3]
     assert main(["map", "./run", "--unit", "0", "--size", "32", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "./run"
+
+
+def test_a_run_whose_data_is_gone_says_so(capsys):
+    Path("data").rename("moved")
+    assert main(["evaluate", "run"]) == 3
+    assert "data, on which run was trained, is not there; say where it lies now with --data" in capsys.readouterr().err
+    assert main(["evaluate", "run", "--data", "moved", "--split", "test"]) == 0
+
+
+def test_a_run_of_another_version_is_named(capsys):
+    recipe = json.loads(Path("run/recipe.json").read_bytes())
+    recipe["recipe"]["later"] = 1
+    Path("run/recipe.json").write_text(json.dumps(recipe))
+    assert main(["evaluate", "run"]) == 3
+    assert "run/recipe.json is no recipe of a run: unknown key of a recipe 'later'" in capsys.readouterr().err

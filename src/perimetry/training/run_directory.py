@@ -111,7 +111,7 @@ class RunDirectory:
             return make_recipe(content["recipe"]), dict(content["facts"]), content
         except FileNotFoundError:
             raise FileError(f"{self.path} is no directory of a run (it has no recipe.json)") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, InputError) as error:
             raise FileError(f"{file} is no recipe of a run: {error}") from error
 
     def _holds_something_else(self) -> bool:
