@@ -119,12 +119,36 @@ def test_a_run_hands_on_its_weights(tmp_path):
     assert taken.transfer.new == ("8.weight", "8.bias")
     assert torch.equal(taken.network[0].weight, built.network[0].weight)
     assert build_network(first, classes=3).transfer is None
+    with pytest.raises(InputError, match="is a run; name the model that it trained, with weights="):
+        build_network(recipe("classification", model=str(run.path)), classes=3)
     for file in run.checkpoints.glob("best*"):
         file.unlink()
     with pytest.raises(FileError, match="train first, or name another run"):
         build_network(again, classes=4)
     save_checkpoint(run.checkpoints, "last", Checkpoint(1, built.network.state_dict(), {}, {}))
     assert torch.equal(build_network(again, classes=4).network[0].weight, built.network[0].weight)
+
+
+def test_a_classifier_that_was_trained_becomes_a_backbone(tmp_path):
+    first = recipe("classification", model="timm:test_resnet")
+    run = RunDirectory(tmp_path / "run")
+    run.begin(first, {})
+    weights = build_network(first, classes=3).network.state_dict()
+    weights["conv1.0.weight" if "conv1.0.weight" in weights else "conv1.weight"] += 1
+    save_checkpoint(run.checkpoints, "best", Checkpoint(1, weights, {}, {}))
+    for source in (run.path, next(run.checkpoints.glob("*.safetensors"))):
+        again = recipe("segmentation", model="fcn32s", backbone="timm:test_resnet", weights=str(source))
+        built = build_network(again, classes=4)
+        assert set(built.transfer.skipped) == {"fc.weight", "fc.bias"}  # three classes here, a thousand there
+        taken = {name.removeprefix("backbone.body."): value for name, value in built.network.state_dict().items()}
+        assert all(torch.equal(taken[name], weights[name]) for name in built.transfer.used if name in taken)
+        assert sum(name in taken for name in built.transfer.used) > len(weights) // 2
+    whole = RunDirectory(tmp_path / "whole")
+    whole.checkpoints.mkdir(parents=True)
+    save_checkpoint(whole.checkpoints, "best", Checkpoint(1, built.network.state_dict(), {}, {}))
+    for source in (whole.path, next(whole.checkpoints.glob("*.safetensors"))):
+        asked = recipe("segmentation", model="fcn32s", backbone="timm:test_resnet", weights=str(source))
+        assert build_network(asked, classes=4).transfer.new == ()
 
 
 def test_weights_of_a_file_fit_a_published_network_with_another_head(tmp_path):

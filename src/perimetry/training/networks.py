@@ -14,11 +14,11 @@ from torch import nn
 
 from perimetry.data.transforms import Normalize
 from perimetry.errors import InputError, UnknownNameError
-from perimetry.models import from_timm, from_torchvision, load_model
+from perimetry.models import from_run, from_timm, from_torchvision, load_model
 from perimetry.models.from_function import find
 from perimetry.models.from_perimetry import translate
 from perimetry.models.loaded import IMAGENET_MEAN, IMAGENET_STD
-from perimetry.models.weights import read_checkpoint
+from perimetry.models.weights import read_checkpoint, without_prefix
 from perimetry.networks import CARDS, ONLINE_HARD_EXAMPLES, Card
 from perimetry.networks.detector import RegionDetector
 from perimetry.networks.r_fcn import R_FCN_HARD_EXAMPLES
@@ -76,7 +76,7 @@ def build_network(recipe: Recipe, *, classes: int) -> Built:
         built, start = _other(recipe, classes)
     if start == "default":
         raise InputError(f"{recipe.model} has no pretrained weights of its own; name a backbone, or a file of weights")
-    told = None
+    told = built.transfer
     if start != "none":
         tensors = _tensors(start)
         tensors = translate(built.network, tensors) if card is not None else tensors
@@ -103,18 +103,29 @@ def _of_card(card: Card, recipe: Recipe, classes: int) -> tuple[Built, str]:
     if detects:
         options["short_side"], options["long_side"] = detector_sides(recipe)
     _check_options(card.build, options, card.name)
+    told = None
     if ":" in recipe.backbone:
-        # Weights of the source, or of a file, are the backbone's; those of a run are the whole network's.
-        own = start == "default" or (start != "none" and Path(start).is_file())
-        loaded = load_model(recipe.backbone, weights=start if own else "none", seed=recipe.seed)
+        pretrained = start == "default"
+        loaded = load_model(recipe.backbone, weights="default" if pretrained else "none", seed=recipe.seed)
         options["backbone"], mean, std = loaded.module, loaded.mean, loaded.std
-        start = "none" if own else start
+        if not pretrained and start != "none":
+            told = _backbones_own(loaded.module, start)
+        start = "none" if pretrained or told else start
     network = card.build(**options)
     if isinstance(network, RegionDetector):
         for buffer, values in ((network.preparation.mean, mean), (network.preparation.std, std)):
             buffer.copy_(torch.tensor(values)[:, None, None])
     _mines(network, recipe)
-    return Built(network, tuple(mean), tuple(std), card.image, resizes=detects), start
+    return Built(network, tuple(mean), tuple(std), card.image, resizes=detects, transfer=told), start
+
+
+def _backbones_own(backbone: nn.Module, source: str) -> Transfer | None:
+    """Weights that are a classifier's as the backbone is one, put into it; None for those of a whole network."""
+    own = backbone.state_dict()
+    tensors = without_prefix(_tensors(source), own)
+    if 2 * sum(name in own for name in tensors) < len(own):
+        return None
+    return transfer(backbone, tensors, source=source)
 
 
 def detector_sides(recipe: Recipe) -> tuple[int | tuple[int, ...] | None, int]:
@@ -164,6 +175,8 @@ def _other(recipe: Recipe, classes: int) -> tuple[Built, str]:
         network = _made(recipe.model, classes)
         _mines(network, recipe)
         return Built(network, IMAGENET_MEAN, IMAGENET_STD), recipe.weights
+    if from_run.looks_like(recipe.model):
+        raise InputError(f"{recipe.model} is a run; name the model that it trained, with weights={recipe.model}")
     _check_task(source, name, recipe)
     pretrained = recipe.weights == "default"
     loaded = load_model(recipe.model, weights="default" if pretrained else "none", seed=recipe.seed)
