@@ -337,5 +337,7 @@ def test_what_a_network_does_not_take_is_no_bug_of_ours():
     alone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten())
     with pytest.raises(InputError, match=r"fails on 1 image of 4×5 with ValueError: Expected more than 1 value per .*"):
         Classification(3).losses(alone, Batch(torch.rand(1, 3, 4, 5), torch.tensor([0])))
-    with pytest.raises(InputError, match=r"2 images of 4×5 with RuntimeError: .* Kernel size .*; give images of another"):
+    with pytest.raises(
+        InputError, match=r"2 images of 4×5 with RuntimeError: .* Kernel size .*; give images of another"
+    ):
         Segmentation(4).predict(nn.Conv2d(3, 4, 7), Batch(torch.rand(2, 3, 4, 5), None))

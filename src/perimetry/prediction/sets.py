@@ -40,8 +40,10 @@ def labelled_images(
     Raises `UnknownNameError` for a split that there is not, `InputError` for data of another task or other classes.
     """
     given = run.recipe.data if data is None else data
-    if data is None and not Path(given).exists():
-        raise FileError(f"{given}, on which {run.path} was trained, is not there; say where it lies now with --data (data=)")
+    if data is None and not Path(run.recipe.data).exists():
+        raise FileError(
+            f"{run.recipe.data}, on which {run.path} was trained, is not there; say where it lies now with --data (data=)"
+        )
     found = given if isinstance(given, Dataset) else _opened(run, given)
     if isinstance(given, Dataset):
         _check(run, found)

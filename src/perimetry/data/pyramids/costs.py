@@ -66,7 +66,10 @@ def run_measured(
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    peak = {"cpu": lambda: counter.peak if counts else None, "cuda": lambda: torch.cuda.max_memory_allocated(device) - before}
+    peak = {
+        "cpu": lambda: counter.peak if counts else None,
+        "cuda": lambda: torch.cuda.max_memory_allocated(device) - before,
+    }
     return result, Cost(size, flipped, seconds, peak.get(device.type, lambda: None)())
 
 
