@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import warnings
@@ -65,7 +66,8 @@ def build(name: str, *, pretrained: bool) -> LoadedModel:
         # GoogLeNet and Inception announce a future change of their random initialisation.
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            module = builder(**options)
+            with contextlib.redirect_stdout(sys.stderr):  # torch tells of downloads where results belong
+                module = builder(**options)
         except OSError as error:
             raise no_download(PREFIX + name, error) from error
     entries = models.get_model_weights(name)
