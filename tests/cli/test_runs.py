@@ -106,3 +106,23 @@ def test_a_run_of_another_version_is_named(capsys):
     Path("run/recipe.json").write_text(json.dumps(recipe))
     assert main(["evaluate", "run"]) == 3
     assert "run/recipe.json is no recipe of a run: unknown key of a recipe 'later'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "train", "data", "inspect", "map", "models"])
+def test_help_fits_the_terminal(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main([command, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
+    def stop(self, done, _total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("perimetry.cli.progress.Progress.show", stop)
+        assert main(["predict", "run", "data/JPEGImages", "--out", "out"]) == 130
+    assert capsys.readouterr().err.startswith("perimetry: interrupted; the same command keeps what was predicted")
+    assert main(["predict", "run", "data/JPEGImages", "--out", "out"]) == 0
+    assert capsys.readouterr().out.startswith("7 images predicted, 3 there already")

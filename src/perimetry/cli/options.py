@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +29,12 @@ class Options(argparse.ArgumentParser):
         # main() reads it, wherever it stands; here it is for --help.
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    def format_help(self) -> str:
+        """The text of --help, what stands below the options wrapped to the terminal too."""
+        before, epilog = super().format_help(), self.epilog or ""
+        width = max(shutil.get_terminal_size().columns, 40)
+        return before.replace(epilog, _wrapped(epilog, width)) if epilog else before
+
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """The values; raises `InputError`, or `UnknownNameError` for an option that does not exist."""
         values, left = self.parse_known_intermixed_args(list(words))
@@ -41,6 +49,31 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Called by argparse where it would print and exit."""
         raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Paragraphs filled anew, indented lines each by itself.
+
+    >>> print(_wrapped("one two\\nthree\\n\\nkeys:\\n  a: one two three\\n  b: four", 14))
+    one two three
+    <BLANKLINE>
+    keys:
+      a: one two
+         three
+      b: four
+    """
+    parts: list[str] = []
+    for line in text.split("\n"):
+        if parts and parts[-1] and line and not line.startswith(" ") and not parts[-1].startswith(" "):
+            parts[-1] += f" {line}"
+        else:
+            parts.append(line)
+    filled = []
+    for part in parts:
+        indent = part[: len(part) - len(part.lstrip())]
+        hanging = indent + "   " if indent else ""
+        filled.append(textwrap.fill(part, width, subsequent_indent=hanging, break_on_hyphens=False))
+    return "\n".join(filled)
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from perimetry.cli import terminal
@@ -45,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     from perimetry.prediction.devices import device_of
 
     trained = load_run(options.run, checkpoint=options.checkpoint, device=device_of(options.device))
-    with Progress("images") as progress:
+    with Progress("images") as progress, _told_to_stop():
         found = predict(
             trained,
             options.images,
@@ -64,6 +65,15 @@ def run(words: Sequence[str]) -> int:
         terminal.say(f"skipped: {reason}")
     print(_told(found))
     return 0
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Ctrl-C, with what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command keeps what was predicted and does the rest") from None
 
 
 def _told(found: Predicted) -> str:
