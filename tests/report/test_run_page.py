@@ -111,3 +111,11 @@ def test_a_long_loss_is_drawn_as_a_mean_too(tmp_path):
     assert [line.label for line in plot.lines] == ["loss, mean of 10 steps", "loss"]
     assert plot.lines[0].y[0] == pytest.approx(values[:10].mean()) and plot.lines[0].x[0] == pytest.approx(5.5)
     assert run_plots(Metrics(tmp_path / "none.csv")) == []
+
+
+def test_of_equal_scores_the_ring_is_where_the_checkpoint_is(tmp_path):
+    metrics = Metrics(tmp_path / "metrics.csv")
+    for step, value in ((3, 0.5), (6, 0.5), (9, 0.25)):
+        metrics.add(step, step / 3, "val", {"top1": value})
+    (plot,) = run_plots(metrics)
+    assert plot.lines[0].note == "highest 0.5000 after step 6"

@@ -52,9 +52,9 @@ class Options(argparse.ArgumentParser):
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Paragraphs filled anew, indented lines each by itself.
+    r"""Paragraphs filled anew, indented lines each by itself.
 
-    >>> print(_wrapped("one two\\nthree\\n\\nkeys:\\n  a: one two three\\n  b: four", 14))
+    >>> print(_wrapped("one two\nthree\n\nkeys:\n  a: one two three\n  b: four", 14))
     one two three
     <BLANKLINE>
     keys:

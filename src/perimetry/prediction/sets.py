@@ -42,7 +42,8 @@ def labelled_images(
     given = run.recipe.data if data is None else data
     if data is None and not Path(run.recipe.data).exists():
         raise FileError(
-            f"{run.recipe.data}, on which {run.path} was trained, is not there; say where it lies now with --data (data=)"
+            f"{run.recipe.data}, on which {run.path} was trained, is not there; say where it lies now with --data "
+            "(data=)"
         )
     found = given if isinstance(given, Dataset) else _opened(run, given)
     if isinstance(given, Dataset):

@@ -36,7 +36,7 @@ def run_plots(metrics: Metrics) -> list[Plot]:
         if split == "train":
             losses += _loss_lines(plain(name.replace("_", " ")), steps, values)
         elif len(found) > 1:
-            best = int(np.nanargmax(values))
+            best = len(values) - 1 - int(np.nanargmax(values[::-1]))  # of equal ones the last, as training keeps it
             note = f"highest {value_text(float(values[best]))} after step {int(steps[best])}"
             scores.append(Line(plain(f"{name_of(name)}, {split}"), steps, values, steps, best, note))
     return [
