@@ -73,7 +73,7 @@ def test_a_kill_after_the_weights_changed_leaves_nothing_of_the_new_ones_to_the_
     out = tmp_path / "out"
     predict(run, images, out=out)
     keep(run.path, "segmentation", 4, name="best", step=99, seed=99)
-    told = settings_of(load_run(run.path), (1.0,), "none", 0.0)
+    told = settings_of(load_run(run.path), (1.0,), "none", "centre", 0.0)
     opened = PredictionFolder.open(out, told)
     for file in images.iterdir():
         opened.mask_file(file.stem).write_bytes(b"of the new weights")  # and then killed
