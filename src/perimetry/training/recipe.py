@@ -43,9 +43,10 @@ class Recipe:
     task: Annotated[Task, "what is learnt: classification, segmentation or detection"]
     data: Annotated[str, "folder or file of the data set"]
     proposals: Annotated[str, "file of proposals, for detectors that are given them"] = ""
-    broken: Annotated[Literal["stop", "skip"], "what images do that cannot be read; skip opens all of them first"] = (
-        "stop"
-    )
+    broken: Annotated[
+        Literal["stop", "skip"],
+        "what files do that cannot be read or make no sense; skip opens all of them first, and tells those left out",
+    ] = "stop"
     model: Annotated[str, "a network of perimetry, torchvision or timm by name, or package.module:function"] = ""
     backbone: Annotated[str, "backbone of a network of perimetry, timm:... or torchvision:...; else the published"] = ""
     output_stride: Annotated[int, "stride of the backbone's last map, by dilation; 0 leaves it"] = 0

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perimetry.data import Dataset, open_dataset, read_proposals, read_sample, split, with_proposals
+from perimetry.data.layouts import list_dataset
+from perimetry.data.problems import errors_of
 from perimetry.errors import InputError, PerimetryError
 from perimetry.training.classification import Classification
 from perimetry.training.detection import Detection
@@ -33,11 +35,9 @@ def open_sets(recipe: Recipe, *, tell: Callable[[str], None] | None = None) -> S
     Where there is no "val", a tenth of what is trained on is set aside by the recipe's seed; "test" is never looked at.
     tell: is given a line for each file that is left out (broken = "skip").
     """
-    files = open_dataset(recipe.data, task=recipe.task)
+    files = _opened(recipe, tell or (lambda _line: None))
     if recipe.proposals:
         files = with_proposals(files, read_proposals(recipe.proposals))
-    if recipe.broken == "skip":
-        files = _readable(files, tell or (lambda _line: None))
     if files.splits and "train" not in files.splits:
         raise InputError(f"{recipe.data} has no split train, only {', '.join(files.splits)}; list what to train on")
     train = files.part("train") if files.splits else files
@@ -75,8 +75,13 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
     )
 
 
-def _readable(files: Dataset, tell: Callable[[str], None]) -> Dataset:
-    """Without the samples whose files cannot be read."""
+def _opened(recipe: Recipe, tell: Callable[[str], None]) -> Dataset:
+    """The data; where it is asked for without the samples that cannot be read, and annotations that make no sense."""
+    if recipe.broken == "stop":
+        return open_dataset(recipe.data, task=recipe.task)
+    files = open_dataset(recipe.data, task=recipe.task, problems="leave_out")
+    for problem in errors_of(list_dataset(recipe.data, task=recipe.task)[0].problems):
+        tell(f"left out: {problem}")
     kept = []
     for sample in files.samples:
         try:

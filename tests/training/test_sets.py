@@ -1,0 +1,45 @@
+"""What is trained on: files that are missing, broken or make no sense stop it, or are left out where that is asked."""
+
+import pytest
+
+from perimetry.data.scenes import scenes, write_scenes
+from perimetry.errors import FileError, InputError
+from perimetry.training import Recipe, open_sets
+
+
+@pytest.fixture
+def folder(tmp_path):
+    drawn = {name: scenes("detection", count=4, size=(32, 32), seed=0) for name in ("train", "val")}
+    write_scenes(tmp_path / "data", drawn)
+    return tmp_path / "data"
+
+
+def opened(folder, broken):
+    told = []
+    recipe = Recipe(task="detection", data=str(folder), steps=1, broken=broken)
+    found = open_sets(recipe, tell=told.append)
+    return [sample.name for sample in found.train.files.samples], told
+
+
+def test_a_listed_image_that_is_not_there_is_left_out_when_asked(folder):
+    (folder / "JPEGImages" / "train_00001.png").unlink()
+    with pytest.raises(FileError, match="train_00001"):
+        opened(folder, "stop")
+    names, (told,) = opened(folder, "skip")
+    assert names == ["train_00000", "train_00002", "train_00003"]
+    assert told.startswith("left out: ") and "train_00001" in told
+
+
+def test_an_annotation_that_makes_no_sense_is_left_out_when_asked(folder):
+    file = folder / "Annotations" / "train_00002.xml"
+    file.write_text(file.read_text().replace("<xmin>", "<xmin>x"))
+    with pytest.raises(InputError, match=r"train_00002\.xml"):
+        opened(folder, "stop")
+    _, told = opened(folder, "skip")
+    assert told and all("train_00002.xml" in line for line in told)
+
+
+def test_a_broken_image_is_left_out_when_asked(folder):
+    (folder / "JPEGImages" / "train_00003.png").write_bytes(b"no image")
+    names, (told,) = opened(folder, "skip")
+    assert len(names) == 3 and "train_00003.png" in told
