@@ -1,7 +1,9 @@
 """Checkpoints are whole or not there, whenever the writing stops."""
 
 import json
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +37,19 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, name):
     assert weights_file(tmp_path, "last").name == "last-00000007.safetensors"
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_is_pointed_at(tmp_path, monkeypatch):
+    events, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: events.append(("kept", os.fstat(handle).st_ino)) or fsync(handle))
+    moved = lambda self, to: events.append(("moved", self.stat().st_ino, Path(to).suffix)) or replace(self, to)  # noqa: E731
+    monkeypatch.setattr(Path, "replace", moved)
+    save_checkpoint(tmp_path, "last", checkpoint(1))
+    folder = ("kept", tmp_path.stat().st_ino)
+    assert [event[2] for event in events if event[0] == "moved"] == [".safetensors", ".pt", ".json"]
+    for place, event in enumerate(events):
+        if event[0] == "moved":
+            assert events[place - 1] == ("kept", event[1]) and events[place + 1] == folder
+
+
 def test_only_the_newest_is_kept_and_names_are_apart(tmp_path):
     for step in (1, 2):
         save_checkpoint(tmp_path, "last", checkpoint(step))
@@ -58,12 +73,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, writes_
     save_checkpoint(tmp_path, "last", checkpoint(1))
     whole, count = perimetry.files._replace, 0
 
-    def fill(path, content):
+    def fill(path, content, lasting):
         nonlocal count
         count += 1
         if count > writes_before:
             raise OSError(28, "No space left on device")
-        whole(path, content)
+        whole(path, content, lasting)
 
     monkeypatch.setattr(perimetry.files, "_replace", fill)
     with pytest.raises(InputError, match="No space left on device"):

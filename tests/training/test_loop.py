@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import perimetry.files
-from perimetry.data.scenes import scenes
+from perimetry.data.scenes import scenes, write_scenes
 from perimetry.errors import FileError, InputError, ShapeError, UnknownNameError
 from perimetry.training import NotFiniteError, Recipe, Sets, fit, loop
 from perimetry.training.checkpoints import load_checkpoint
+from perimetry.training.holding import held
 from perimetry.training.stopping import Stopped
 
 SETTINGS = {
@@ -156,6 +157,34 @@ def test_a_run_that_is_done_stays_done(tmp_path):
     assert again.scores == first.scores
 
 
+def test_images_of_other_names_are_other_data(tmp_path):
+    data = {name: scenes("classification", count=4, size=(32, 32), seed=0) for name in ("train", "val")}
+    for name in ("one", "other"):
+        write_scenes(tmp_path / name, data)
+    asked = replace(recipe("classification"), data=str(tmp_path / "one"))
+    fit(asked, out=tmp_path / "run")
+    moved = replace(asked, data=str(tmp_path / "other"))
+    fit(moved, out=tmp_path / "run")  # the same images elsewhere
+    first = next((tmp_path / "other" / "train").rglob("*.png"))
+    first.rename(first.with_name("other.png"))
+    with pytest.raises(InputError, match="another recipe: the images have other names; name a new directory"):
+        fit(moved, out=tmp_path / "run")
+
+
+def test_a_run_holds_its_directory(tmp_path):
+    found = []
+
+    def look(_step, _steps):
+        with pytest.raises(InputError, match="another process trains in"), held(tmp_path / "run"):
+            pass
+        found.append(True)
+
+    fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"), progress=look)
+    assert len(found) == 6
+    with held(tmp_path / "run"):
+        pass
+
+
 def test_another_recipe_or_other_data_in_the_directory_is_refused(tmp_path):
     fit(recipe("classification", steps=1), out=tmp_path / "run", sets=sets("classification"))
     with pytest.raises(InputError, match=r"another recipe: rate was 0.02, is 0.5; name a new directory"):
@@ -201,10 +230,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     asked = recipe("classification", checkpoint_every=0)
     whole, write = fit(asked, out=tmp_path / "whole", sets=sets("classification")), perimetry.files._replace
 
-    def fill(path, content):
+    def fill(path, content, lasting):
         if "last-00000004" in path.name:
             raise OSError(28, "No space left on device")
-        write(path, content)
+        write(path, content, lasting)
 
     monkeypatch.setattr(perimetry.files, "_replace", fill)
     with pytest.raises(InputError, match=r"cannot write .*last-00000004.*No space left on device"):
@@ -243,9 +272,9 @@ def test_killed_between_two_files_no_row_of_the_metrics_is_lost(tmp_path, monkey
     fit(asked, out=tmp_path / "whole", sets=sets("classification"))
     count, write = 0, perimetry.files._replace
 
-    def kill(path, content):
+    def kill(path, content, lasting):
         nonlocal count
-        write(path, content)
+        write(path, content, lasting)
         count += path.name == point
         if count == 2:
             raise RuntimeError("killed")

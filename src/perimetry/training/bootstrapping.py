@@ -75,7 +75,7 @@ def read_rounds(path: Path, *, before: int) -> tuple[Round, ...]:
 def write_rounds(path: Path, rounds: Sequence[Round]) -> None:
     """Keep what was mined, to be looked at, and to go on with."""
     content = {"schema": 1, "rounds": [asdict(each) for each in rounds]}
-    write_whole(path, json.dumps(content, indent=1).encode())
+    write_whole(path, json.dumps(content, indent=1).encode(), lasting=True)
 
 
 def chosen_samples(recipe: Recipe, samples: Samples, classes: Sequence[str], rounds: Sequence[Round]) -> Samples:

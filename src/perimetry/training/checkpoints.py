@@ -28,7 +28,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint of that name ("last", "best"); killed at any moment, the old one or the new one is there.
+    """Replace the checkpoint of that name ("last", "best"); killed or without power, the old or the new one is there.
 
     Two files carry the step in their names, NAME-STEP.safetensors (weights) and NAME-STEP.pt (the rest); then NAME.json
     is pointed at them in one move, and those of earlier steps are removed. Raises `InputError` where the disk is full;
@@ -42,13 +42,13 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in checkpoint.weights.items()
     }
-    write_whole(folder / f"{stem}.safetensors", save(weights))
+    write_whole(folder / f"{stem}.safetensors", save(weights), lasting=True)
     del weights
     state = io.BytesIO()
     torch.save({"optimizer": dict(checkpoint.optimizer), "facts": dict(checkpoint.facts)}, state)
-    write_whole(folder / f"{stem}.pt", state.getvalue())
+    write_whole(folder / f"{stem}.pt", state.getvalue(), lasting=True)
     pointer = {"schema": 1, "step": checkpoint.step, "weights": f"{stem}.safetensors", "state": f"{stem}.pt"}
-    write_whole(folder / f"{name}.json", json.dumps(pointer, indent=1).encode())
+    write_whole(folder / f"{name}.json", json.dumps(pointer, indent=1).encode(), lasting=True)
     # Those of earlier steps, and the temporary files of writers that were killed.
     for old in (*folder.glob(f"{name}-*.safetensors"), *folder.glob(f"{name}-*.pt"), *folder.glob(f".{name}[-.]*")):
         if old.stem != stem:

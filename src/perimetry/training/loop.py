@@ -16,6 +16,7 @@ from perimetry.training.batches import Batches
 from perimetry.training.bootstrapping import Round, chosen_samples, mine, read_rounds, stages, write_rounds
 from perimetry.training.clock import Clock
 from perimetry.training.evaluation import evaluate_network
+from perimetry.training.holding import held
 from perimetry.training.log import Log
 from perimetry.training.preparing import testing_transform, training_transform
 from perimetry.training.processes import running_processes
@@ -69,6 +70,8 @@ def fit(
     ):
         seed_generators(on, recipe.seed)
         setup = set_up(recipe, out=out, sets=sets, processes=processes, device=on, tell=tell)
+        if processes.first:
+            ends.enter_context(held(setup.run.path))
         state = State.begin(setup.built.network, recipe, on)
         if state.take_up(setup.run):
             setup.tell(f"going on after step {state.step} of {setup.steps}")

@@ -60,7 +60,7 @@ class RunDirectory:
             return True
         versions = {"perimetry": __version__, "torch": torch.__version__, "python": platform.python_version()}
         content = {"schema": 1, "recipe": recipe.to_dict(), "facts": dict(facts), "versions": versions}
-        write_whole(file, json.dumps(content, indent=1).encode())
+        write_whole(file, json.dumps(content, indent=1).encode(), lasting=True)
         return False
 
     @contextmanager
@@ -126,7 +126,9 @@ class RunDirectory:
         old, new = before.to_dict(), recipe.to_dict()
         differing = [f"{key} was {old[key]}, is {new[key]}" for key in new if key not in _FREE and old[key] != new[key]]
         differing += [
-            f"{key} was {known.get(key)}, is {value}" for key, value in facts.items() if known.get(key) != value
+            "the images have other names" if key == "names" else f"{key} was {known.get(key)}, is {value}"
+            for key, value in facts.items()
+            if known.get(key, value) != value
         ]
         if differing:
             nothing = not (self.checkpoints / "last.json").exists()
@@ -173,7 +175,7 @@ class Metrics:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.COLUMNS)
         writer.writerows(self._rows)
-        write_whole(self._path, text.getvalue().encode())
+        write_whole(self._path, text.getvalue().encode(), lasting=True)
 
     def names(self) -> list[tuple[str, str]]:
         """(split, name) of every number that there is, in the order in which they came."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +82,19 @@ def _directory(path: Path, recipe: Recipe, sets: Sets, built: Built, processes: 
     run = RunDirectory(path)
     if processes.first:
         images = {"train": len(sets.train), "val": 0 if sets.val is None else len(sets.val)}
-        facts: dict[str, Any] = {"classes": list(sets.classes), "images": images, **built.facts}
+        facts: dict[str, Any] = {"classes": list(sets.classes), "images": images, **_names(sets), **built.facts}
         run.begin(recipe, facts)
     processes.wait()
     return run
+
+
+def _names(sets: Sets) -> dict[str, str]:
+    """A digest of what the images are called, where they have names, which tells other data from that of the run."""
+    parts: list[Any] = [part for part in (sets.train, sets.val) if part is not None]
+    if not all(hasattr(part, "names") for part in parts):
+        return {}
+    names = json.dumps([part.names() for part in parts])
+    return {"names": hashlib.sha256(names.encode()).hexdigest()[:16]}
 
 
 def _silent(_line: str) -> None:
