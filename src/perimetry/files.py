@@ -28,6 +28,17 @@ def write_whole(target: str | Path, content: bytes, *, lasting: bool = False) ->
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
+def encodable(text: str) -> str:
+    r"""JSON in which the bytes of file names that are not UTF-8 stand as escapes, which readers take back.
+
+    >>> import json
+    >>> name = b"caf\xe9".decode(errors="surrogateescape")
+    >>> print(encodable(json.dumps(name, ensure_ascii=False)))
+    "caf\udce9"
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _replace(path: Path, content: bytes, lasting: bool) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from perimetry.data import open_dataset
 from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.images import read_pixels
 from perimetry.prediction import mask_of, merged, predict, views_of
 from perimetry.prediction.folder import PredictionFolder
 from perimetry.prediction.predicting import settings_of
 from perimetry.training.run import load_run
-from prediction.made_runs import keep, make_run, make_scenes
+from prediction.made_runs import BUILDERS, keep, make_run, make_scenes
 
 
 @pytest.fixture
@@ -221,3 +223,22 @@ def test_a_record_cannot_lead_out_of_its_folder(tmp_path, segmented):
     (out / "predictions.json").write_text('{"images": []}')
     with pytest.raises(FileError, match="is no record of predictions"):
         predict(run, images, out=out)
+
+
+@pytest.mark.parametrize("task", BUILDERS)
+def test_names_that_are_not_utf8_are_kept(tmp_path, task):
+    data = make_scenes(tmp_path / "data", task)
+    images = tmp_path / "images"
+    images.mkdir()
+    name = os.fsdecode(b"caf\xe9")
+    shutil.copy(next(data.rglob("*.png")), images / f"{name}.png")
+    run = load_run(make_run(tmp_path / "run", task, data, open_dataset(data, task=task).classes))
+    out = tmp_path / "out"
+    assert len(predict(run, images, out=out).done) == 1
+    assert predict(run, images, out=out).done == ()
+    if task == "classification":
+        assert b"caf\xe9.png," in (out / "labels.csv").read_bytes()
+    elif task == "detection":
+        assert {each["image_id"] for each in json.loads((out / "boxes.json").read_bytes())} == {name}
+    else:
+        assert (out / "masks" / f"{name}.png").is_file()

@@ -13,6 +13,7 @@ import numpy as np
 
 from perimetry.data.dataset import Dataset
 from perimetry.data.problems import UNREADABLE, Problem
+from perimetry.files import encodable
 
 SCHEMA = 1
 # COCO's limits: an object is small below 32 x 32 pixels, large from 96 x 96 on.
@@ -159,8 +160,7 @@ class DataReport:
 
     def to_json(self) -> str:
         """`to_dict` as JSON; bytes of names that are not UTF-8 stand as escapes, as Python reads them."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return text.encode(errors="backslashreplace").decode()
+        return encodable(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
 
     def to_text(self, *, width: int = 80, color: bool = False) -> str:
         """The report for a terminal of that width."""

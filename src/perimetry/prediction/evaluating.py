@@ -15,7 +15,7 @@ import numpy as np
 
 from perimetry.data import Dataset, Sample
 from perimetry.errors import InputError, UnknownNameError
-from perimetry.files import write_whole
+from perimetry.files import encodable, write_whole
 from perimetry.images import read_pixels
 from perimetry.metrics import BoxPrediction, BoxTruth
 from perimetry.prediction.pictures import png_of_mask
@@ -120,7 +120,7 @@ class Evaluated:
 
     def to_json(self) -> str:
         """`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        return encodable(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
 
     def to_csv(self) -> str:
         """One row for each image."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from perimetry.data import Sample
 from perimetry.errors import FileError, InputError
-from perimetry.files import write_whole
+from perimetry.files import encodable, write_whole
 from perimetry.prediction import tables
 from perimetry.prediction.pictures import box_picture, mask_picture, png_of_mask
 from perimetry.prediction.views import Told, ToldBoxes, mask_of
@@ -144,7 +144,7 @@ class PredictionFolder:
             "settings": self.settings.to_dict(),
             "images": dict(sorted(self.images.items())),
         }
-        write_whole(self.path / _RECORD, json.dumps(content, ensure_ascii=False).encode())
+        write_whole(self.path / _RECORD, encodable(json.dumps(content, ensure_ascii=False)).encode())
         now = time.monotonic()
         self._next_save = now + max(_SAVE_EVERY, (now - start) / _SAVE_SHARE)
 
@@ -161,8 +161,8 @@ class PredictionFolder:
         if self.settings.task == "detection":
             self._write(self.path / "boxes.json", tables.coco_results(images, labels, ids=ids).encode())
             return (self.path / "boxes.json",)
-        self._write(self.path / "labels.csv", tables.labels_csv(images, labels).encode())
-        self._write(self.path / "scores.csv", tables.scores_csv(images, labels).encode())
+        self._write(self.path / "labels.csv", tables.labels_csv(images, labels).encode(errors="surrogateescape"))
+        self._write(self.path / "scores.csv", tables.scores_csv(images, labels).encode(errors="surrogateescape"))
         return self.path / "labels.csv", self.path / "scores.csv"
 
     def _inside(self, kind: str, name: str, suffix: str) -> Path:

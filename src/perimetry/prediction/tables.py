@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perimetry.errors import InputError
+from perimetry.files import encodable
 from perimetry.scoring.annotations import read_coco
 
 Images = Mapping[str, Mapping[str, Any]]
@@ -42,7 +43,7 @@ def coco_results(images: Images, labels: Sequence[str], *, ids: str | Path | Non
                     "score": score,
                 }
             )
-    return json.dumps(results, ensure_ascii=False)
+    return encodable(json.dumps(results, ensure_ascii=False))
 
 
 def check_ids(names: Iterable[str], ids: str | Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from perimetry.files import encodable
 from perimetry.metrics import ConfusionMatrix, Interval, Unavailable
 from perimetry.scoring.pictures import Picture
 
@@ -132,7 +133,7 @@ class Scored:
 
     def to_json(self) -> str:
         """`to_dict` as JSON, with nothing in it that JSON does not know (NaN, infinity)."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        return encodable(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per image for a table: scores by class as `iou.cat`, None for what is unavailable."""
