@@ -31,6 +31,11 @@ def test_a_file_becomes_a_recipe(tmp_path):
     assert hash(recipe) == hash(make_recipe(recipe.to_dict()))
 
 
+@pytest.mark.parametrize("size", ["224,224", "224x224", "224", 224, [224, 224], 224.0])
+def test_one_number_stands_for_both_sides(size):
+    assert make_recipe({"task": "detection", "data": "d", "steps": 1, "size": size}).size == (224, 224)
+
+
 def test_reading_a_recipe_loads_no_torch():
     code = "import sys; from perimetry.training.recipe import meanings; meanings(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": PATH}, check=False).returncode == 0
@@ -55,7 +60,9 @@ def test_every_key_has_a_meaning():
         ({"batch": 0}, InputError, "batch is 0; expected at least 1"),
         ({"accumulate": 3}, InputError, "a batch of 8 cannot be cut into 3 equal parts"),
         ({"rate": "nan"}, InputError, "rate is 'nan'; expected a number"),
-        ({"size": [3]}, InputError, "expected two whole numbers, comma between"),
+        ({"size": [3]}, InputError, "expected two whole numbers, comma between, or one for both"),
+        ({"size": "3,4,5"}, InputError, "expected two whole numbers, comma between"),
+        ({"size": True}, InputError, "expected two whole numbers, comma between"),
         ({"scales": "480,x"}, InputError, "expected whole numbers, comma between"),
         ({"rate_of": ["score*"]}, InputError, r"rate_of holds 'score\*'; expected pattern:factor"),
         ({"optimizer": "adam"}, InputError, "optimizer is 'adam'; expected one of sgd, nesterov, caffe_sgd, adamw"),

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 KINDS = {
     "masks": "labels of pixels: accuracy, IoU, Dice",
-    "boundaries": "outlines and segments: pixel error, warping error, V-Rand, distances",
+    "boundaries": "outlines, segments: pixel and warping error, V-Rand, distances",
     "boxes": "detections: average precision; true, false and missed",
     "labels": "one class or several for each name: rates, curves, top-k",
 }
 _HELP = """usage: perimetry score KIND --truth T --pred P [options]
 
-How well predictions fit the truth. Files are matched by name; what does not match is listed first.
+How well predictions fit the truth. Files are matched by name; what does not
+match is listed first.
 
 kinds:
 {kinds}

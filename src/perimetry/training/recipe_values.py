@@ -15,6 +15,8 @@ def value_of(kind: Any, value: Any) -> Any:
 
     >>> value_of(tuple[int, ...], "480, 600"), value_of(bool, "true"), value_of(int, 3.0)
     ((480, 600), True, 3)
+    >>> value_of(tuple[int, int], "180x240"), value_of(tuple[int, int], 224)
+    ((180, 240), (224, 224))
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -24,9 +26,10 @@ def value_of(kind: Any, value: Any) -> Any:
     if origin is tuple:
         if isinstance(value, Mapping):  # a table of TOML; its keys alone would say something else
             raise TypeError
-        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
-        if arguments[-1] is not Ellipsis and len(parts) != len(arguments):
-            raise ValueError
+        if arguments[-1] is Ellipsis:
+            parts = _parts(value) if isinstance(value, str) else list(value)
+        else:
+            parts = _as_many(value, len(arguments))
         return tuple(value_of(arguments[0], part) for part in parts)
     if kind is bool:
         if value not in (True, False, "true", "false"):
@@ -43,7 +46,7 @@ def expected(kind: Any) -> str:
     """What a key of that type takes, in words.
 
     >>> expected(tuple[int, int])
-    'two whole numbers, comma between'
+    'two whole numbers, comma between, or one for both'
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -51,7 +54,7 @@ def expected(kind: Any) -> str:
     if origin is tuple:
         many = {int: "whole numbers", float: "numbers", str: "texts"}.get(arguments[0])
         many = many or "some of " + ", ".join(typing.get_args(arguments[0]))
-        return f"{many if arguments[-1] is Ellipsis else 'two ' + many}, comma between"
+        return f"{many}, comma between" if arguments[-1] is Ellipsis else f"two {many}, comma between, or one for both"
     return {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}[kind]
 
 
@@ -61,6 +64,22 @@ def finite(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _as_many(value: Any, count: int) -> list[Any]:
+    """Exactly so many values, from a list, a text such as "180,240" or "180x240", or one value for all."""
+    if isinstance(value, int | float | str):
+        parts = _parts(value.replace("x", ",")) if isinstance(value, str) else [value]
+        parts = parts * count if len(parts) == 1 else parts
+    else:
+        parts = list(value)
+    if len(parts) != count:
+        raise ValueError
+    return parts
+
+
+def _parts(text: str) -> list[Any]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _number(kind: type, value: Any) -> Any:
