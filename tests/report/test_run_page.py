@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from perimetry.data import open_dataset
 from perimetry.prediction import evaluate
@@ -15,6 +16,7 @@ from perimetry.report.run_mined import mined_samples
 from perimetry.report.run_plots import run_plots
 from perimetry.report.run_samples import samples, told_wrong
 from perimetry.training.bootstrapping import Mined, Round, write_rounds
+from perimetry.training.cost import Meter
 from perimetry.training.run import load_run
 from perimetry.training.run_directory import Metrics, RunDirectory
 from prediction.made_runs import BUILDERS, make_run, make_scenes
@@ -46,6 +48,10 @@ def test_the_page_tells_curves_samples_choices_and_the_recipe(evaluated):
     page = run_html(evaluated)
     sections = {attributes.get("id") for tag, attributes in Elements(page).tags if tag == "section"}
     assert {"training", "samples", "choices", "totals", "recipe"} <= sections
+    assert "training took" not in page
+    Meter(RunDirectory(evaluated.run.path).cost, torch.device("cpu")).write(20)
+    assert "training took</th><td>0:00:0" in run_html(evaluated)
+    assert evaluated.to_dict()["trained"]["device"] == "cpu"
     assert evaluated.run.weights in page and "×0.5 ×1" in page
     data = json.loads(Elements(page).scripts[0])
     assert [plot["key"] for plot in data["plots"][-2:]] == ["run-losses", "run-scores"]

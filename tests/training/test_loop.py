@@ -352,6 +352,20 @@ def test_difficult_objects_are_not_learnt_from(tmp_path):
     assert same(*found)
 
 
+def test_a_disk_without_room_for_a_first_checkpoint_is_left_as_it_was(tmp_path, monkeypatch):
+    write = perimetry.files._replace
+
+    def fill(path, content, lasting):
+        if path.suffix == ".safetensors":
+            raise OSError(28, "No space left on device")
+        write(path, content, lasting)
+
+    monkeypatch.setattr(perimetry.files, "_replace", fill)
+    with pytest.raises(InputError, match="No space left on device"):
+        fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("task", "keys", "error", "message"),
     [

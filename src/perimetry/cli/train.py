@@ -84,13 +84,19 @@ def _told(name: str) -> str:
 
 
 def _content(fitted: Fitted) -> dict[str, Any]:
-    return {"schema": 1, "run": str(fitted.directory), "last": dict(fitted.scores), "best": dict(fitted.best)}
+    cost = None if fitted.cost is None else fitted.cost.to_dict()
+    scores = {"last": dict(fitted.scores), "best": dict(fitted.best)}
+    return {"schema": 1, "run": str(fitted.directory), **scores, "cost": cost}
 
 
 def _text(fitted: Fitted) -> str:
+    from perimetry.report.run_words import cost_text
+
     lines = [f"run   {fitted.directory}"]
     for name, scores in (("last", fitted.scores), ("best", fitted.best)):
         numbers = [f"{key} {value:.4f}" for key, value in scores.items() if isinstance(value, float)]
         at = f" (after step {scores['step']})" if "step" in scores else ""
         lines.append(f"{name}  {', '.join(numbers) or 'not evaluated'}{at}")
+    if fitted.cost is not None:
+        lines.append(f"cost  {cost_text(fitted.cost)}")
     return "\n".join(lines)

@@ -92,12 +92,14 @@ class Evaluated:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data, as `--json` writes it: the run, each choice, and what `perimetry score` tells."""
+        cost = self.run.cost()
         return {
             "schema": 1,
             "run": str(self.run.path),
             "checkpoint": self.run.checkpoint,
             "step": self.run.step,
             "weights": self.run.weights,
+            "trained": None if cost is None else cost.to_dict(),
             "data": self.data,
             "split": self.split,
             "scales": list(self.choice.scales),

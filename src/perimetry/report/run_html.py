@@ -9,7 +9,7 @@ from perimetry.report.pages import page_parts, template
 from perimetry.report.run_mined import mined_samples, round_words
 from perimetry.report.run_plots import run_plots
 from perimetry.report.run_samples import legend, samples, told_wrong
-from perimetry.report.run_words import abstract, choice_rows, recipe_rows
+from perimetry.report.run_words import abstract, choice_rows, cost_text, recipe_rows
 from perimetry.report.score_html import score_context
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run_html(evaluated: Evaluated) -> str:
     headings, rows = choice_rows(evaluated)
     context = score_context(evaluated.scored, more_plots=drawn)
     shown = samples(evaluated.scored, evaluated.photos)
-    rounds = run.mined()
+    rounds, cost = run.mined(), run.cost()
     styles, scripts = ["report.css", "score.css", "data.css", "run.css"], ["theme.js", "score_plots.js", "score.js"]
     page: str = template("run.html.j2").render(
         **context,
@@ -44,6 +44,7 @@ def run_html(evaluated: Evaluated) -> str:
         mined=mined_samples(rounds, evaluated.mined_photos(), run.classes),
         recipe=recipe_rows(evaluated),
         versions=[(plain(name), plain(text)) for name, text in run.versions().items()],
+        cost=None if cost is None else cost_text(cost),
         weights=run.weights,
     )
     return page

@@ -10,6 +10,7 @@ from perimetry.report.score_text import number, score_name
 
 if TYPE_CHECKING:
     from perimetry.prediction.evaluating import Choice, Evaluated
+    from perimetry.training.cost import TrainingCost
 
 
 def abstract(evaluated: Evaluated) -> str:
@@ -19,6 +20,20 @@ def abstract(evaluated: Evaluated) -> str:
     data = Path(evaluated.data).name or evaluated.data
     parts = [run.recipe.task, f"{run.checkpoint} checkpoint after step {run.step}", f"{data}, {where}"]
     return plain(" · ".join(parts))
+
+
+def cost_text(cost: TrainingCost) -> str:
+    """What training took.
+
+    >>> from types import SimpleNamespace
+    >>> cost_text(SimpleNamespace(seconds=163.4, peak_bytes=2**30, device="cpu", threads=2))
+    '0:02:43 on cpu (2 threads), at most 1074 MB'
+    """
+    seconds = round(cost.seconds)
+    time = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    threads = f" ({cost.threads} thread{'s' if cost.threads != 1 else ''})" if cost.device == "cpu" else ""
+    memory = "" if cost.peak_bytes is None else f", at most {megabytes(cost.peak_bytes)} MB"
+    return f"{time} on {plain(cost.device)}{threads}{memory}"
 
 
 def choice_name(choice: Choice) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perimetry.networks import freeze
     from perimetry.training.classification import Classification
+    from perimetry.training.cost import TrainingCost
     from perimetry.training.detection import Detection
     from perimetry.training.loop import Fitted, fit
     from perimetry.training.optimizers import CaffeSGD, make_optimizer, parameter_groups
@@ -27,6 +28,7 @@ _HOME_OF = {
     name: f"perimetry.training.{home}"
     for home, names in {
         "classification": ("Classification",),
+        "cost": ("TrainingCost",),
         "detection": ("Detection",),
         "loop": ("Fitted", "fit"),
         "optimizers": ("CaffeSGD", "make_optimizer", "parameter_groups"),
@@ -53,6 +55,7 @@ __all__ = [
     "RunDirectory",
     "Segmentation",
     "Sets",
+    "TrainingCost",
     "Transfer",
     "fit",
     "freeze",

@@ -15,6 +15,7 @@ from perimetry.files import write_whole
 from perimetry.training.batches import Batches
 from perimetry.training.bootstrapping import Round, chosen_samples, mine, read_rounds, stages, write_rounds
 from perimetry.training.clock import Clock
+from perimetry.training.cost import Meter, TrainingCost, read_cost
 from perimetry.training.evaluation import evaluate_network
 from perimetry.training.holding import held
 from perimetry.training.log import Log
@@ -34,12 +35,13 @@ from perimetry.training.tasks import Batch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What a run came to: the network in eval mode, its last scores and the best ones, and where all is kept."""
+    """What a run came to: the network in eval mode, its last scores and the best ones, where all is kept, its cost."""
 
     network: nn.Module
     scores: Mapping[str, Any]
     best: Mapping[str, Any]
     directory: Path
+    cost: TrainingCost | None = None
 
 
 def fit(
@@ -76,6 +78,7 @@ def fit(
         if state.take_up(setup.run):
             setup.tell(f"going on after step {state.step} of {setup.steps}")
         log = ends.enter_context(closing(Log(setup.run, after=state.step, writes=processes.first)))
+        meter = Meter(setup.run.cost, on)
         clock = Clock(recipe, images=len(setup.sets.train), steps=setup.steps, step=state.step)
         network = processes.shared(state.network)
         for batch in _batches(setup, state):
@@ -91,6 +94,7 @@ def fit(
                 stopped = processes.sum(float(stop.asked)) > 0
                 if (clock.checkpoint_due(state.step) or stopped) and processes.first:
                     log.write()  # before the checkpoint: rows of later steps are dropped, lost ones never come back
+                    meter.write(state.step)
                     for name in ("best", "last") if best else ("last",):
                         state.keep(setup.run, name)
                     setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}{numbers}")
@@ -101,7 +105,7 @@ def fit(
                 progress(state.step, setup.steps)
             if stopped and state.step < setup.steps:
                 raise Stopped(f"stopped after step {state.step} of {setup.steps}; the same call goes on from there")
-        return Fitted(state.network.eval(), state.scores, state.best, setup.run.path)
+        return Fitted(state.network.eval(), state.scores, state.best, setup.run.path, read_cost(setup.run.cost))
 
 
 def _batches(setup: Setup, state: State) -> Iterator[Batch]:

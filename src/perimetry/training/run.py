@@ -17,6 +17,7 @@ from perimetry.errors import FileError, UnknownNameError, WeightsError
 from perimetry.models.weights import read_checkpoint
 from perimetry.training.bootstrapping import Round, read_rounds
 from perimetry.training.checkpoints import weights_file
+from perimetry.training.cost import TrainingCost, read_cost
 from perimetry.training.networks import build_network
 from perimetry.training.preparing import testing_transform
 from perimetry.training.recipe import Recipe
@@ -76,6 +77,10 @@ class Run:
     def mined(self) -> tuple[Round, ...]:
         """What bootstrapping found up to this checkpoint; nothing without it."""
         return read_rounds(RunDirectory(self.path).mined, before=self.step)
+
+    def cost(self) -> TrainingCost | None:
+        """What training took, where that was kept."""
+        return read_cost(RunDirectory(self.path).cost)
 
     def versions(self) -> dict[str, str]:
         """The versions with which it was trained."""

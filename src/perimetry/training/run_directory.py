@@ -29,8 +29,8 @@ class RunDirectory:
     """Where a run keeps what it knows.
 
     recipe.json: the recipe, classes, and versions; metrics.csv: a row for each number of each step and evaluation;
-    checkpoints/: "last" and "best"; tensorboard/: the same numbers, where tensorboard is installed; mined.json: what
-    bootstrapping found; not_finite.json: the batch that broke a run.
+    checkpoints/: "last" and "best"; tensorboard/: the same numbers, where tensorboard is installed; cost.json: what
+    it took; mined.json: what bootstrapping found; not_finite.json: the batch that broke a run.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class RunDirectory:
             if fresh and not holds:
                 for folder in (self.checkpoints, self.path / "tensorboard"):
                     shutil.rmtree(folder, ignore_errors=True)
-                for file in (self.path / "recipe.json", self.mined):
+                for file in (self.path / "recipe.json", self.path / "metrics.csv", self.cost, self.mined):
                     file.unlink(missing_ok=True)
                 if not there and self.path.is_dir() and not any(self.path.iterdir()):
                     self.path.rmdir()
@@ -98,6 +98,11 @@ class RunDirectory:
     def mined(self) -> Path:
         """Where the examples are that bootstrapping found."""
         return self.path / "mined.json"
+
+    @property
+    def cost(self) -> Path:
+        """Where it stands what the run took."""
+        return self.path / "cost.json"
 
     def metrics(self) -> Metrics:
         """The table of numbers so far."""
