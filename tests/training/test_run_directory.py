@@ -1,8 +1,11 @@
 """A run's directory is taken up again by the same recipe only."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from perimetry.errors import FileError, InputError
+from perimetry.training.holding import held
 from perimetry.training.recipe import Recipe
 from perimetry.training.run_directory import RunDirectory
 
@@ -49,6 +52,17 @@ def test_a_run_that_was_killed_before_it_began_begins(tmp_path):
     (tmp_path / "checkpoints" / "last.json").write_text("{}")
     with pytest.raises(InputError, match="holds something else"):
         RunDirectory(tmp_path).begin(recipe(), {})
+
+
+def test_a_run_that_fails_leaves_what_another_process_began_meanwhile(tmp_path):
+    pytest.importorskip("fcntl")
+    run = RunDirectory(tmp_path / "run")
+    with ExitStack() as other, pytest.raises(InputError, match="another recipe"), run.taken_back():
+        run.begin(recipe(), {})  # by the other process, which has no checkpoint yet
+        other.enter_context(held(run.path))
+        run.begin(recipe(rate=0.02), {})
+    assert run.read() == (recipe(), {})
+    assert run.checkpoints.is_dir()
 
 
 def test_metrics_are_kept_and_later_ones_forgotten(tmp_path):

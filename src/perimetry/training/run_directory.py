@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from perimetry import __version__
 from perimetry.errors import FileError, InputError, PerimetryError
 from perimetry.files import write_whole
+from perimetry.training.holding import held
 from perimetry.training.recipe import Recipe, make_recipe
 
 # What may differ when a run is taken up again: how it is run, not what comes out.
@@ -65,23 +66,21 @@ class RunDirectory:
 
     @contextmanager
     def taken_back(self) -> Iterator[None]:
-        """While open, an error leaves no directory that holds nothing yet, which another recipe would be refused for.
+        """While open, an error leaves no directory without a checkpoint, which another recipe would be refused for.
 
-        A checkpoint, or word of a loss that was not finite, is something; what was there before is left alone.
+        Word of a loss that was not finite is left there too, and so is what was there before, or what another process
+        began meanwhile and trains in.
         """
         there = self.path.exists()
         fresh = not there or (self.path.is_dir() and not any(self.path.iterdir()))
         try:
             yield
         except PerimetryError:
-            holds = any(self.checkpoints.glob("*")) or (self.path / "not_finite.json").exists()
-            if fresh and not holds:
-                for folder in (self.checkpoints, self.path / "tensorboard"):
-                    shutil.rmtree(folder, ignore_errors=True)
-                for file in (self.path / "recipe.json", self.path / "metrics.csv", self.cost, self.mined):
-                    file.unlink(missing_ok=True)
-                if not there and self.path.is_dir() and not any(self.path.iterdir()):
-                    self.path.rmdir()
+            if fresh and self.path.is_dir():
+                with suppress(InputError), held(self.path):
+                    self._clear()
+                    if not there and not any(self.path.iterdir()):
+                        self.path.rmdir()
             raise
 
     def versions(self) -> dict[str, str]:
@@ -118,6 +117,15 @@ class RunDirectory:
             raise FileError(f"{self.path} is no directory of a run (it has no recipe.json)") from None
         except (OSError, ValueError, KeyError, TypeError, InputError) as error:
             raise FileError(f"{file} is no recipe of a run: {error}") from error
+
+    def _clear(self) -> None:
+        """Remove what a run leaves that failed before its first checkpoint, and nothing of one that came further."""
+        if any(self.checkpoints.glob("*")) or (self.path / "not_finite.json").exists():
+            return
+        for folder in (self.checkpoints, self.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.path / "recipe.json", self.path / "metrics.csv", self.cost, self.mined):
+            file.unlink(missing_ok=True)
 
     def _holds_something_else(self) -> bool:
         """Whether something is there that is not what a run leaves that was killed, or found no room, at its start."""
