@@ -18,9 +18,9 @@ from perimetry.files import write_whole
 class TrainingCost:
     """What the steps of a run took up to its last checkpoint, on the first of its processes.
 
-    seconds: of the clock, with reading, evaluations and checkpoints, also those of steps that a kill lost. peak_bytes:
-    on CUDA the most that its allocator held, on a CPU the most that the process held, Python and data included; None
-    where the system does not tell. device: "cpu" or the name of the GPU; threads: of torch.
+    seconds: of the clock, with reading, evaluations and checkpoints; what a kill lost since the last one is not in it.
+    peak_bytes: on CUDA the most that its allocator held, on a CPU the most that the process ever held, Python and data
+    included; None where the system does not tell. device: "cpu" or the name of the GPU; threads: of torch.
     """
 
     step: int
