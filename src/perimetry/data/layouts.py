@@ -14,7 +14,7 @@ import numpy as np
 from perimetry.data import class_folders, coco, pairs, tables, voc
 from perimetry.data.dataset import IGNORED, TASKS, Dataset, Task
 from perimetry.data.lists import distinct
-from perimetry.data.problems import Listing, refuse
+from perimetry.data.problems import Listing, Problem, errors_of, refuse
 from perimetry.data.reading import decoding, read_mask
 from perimetry.errors import FileError, InputError, UnknownNameError
 
@@ -72,11 +72,16 @@ def open_dataset(
     if problems == "refuse":
         refuse(listing.problems, Path(path))
     dataset = listing.dataset if split is None else listing.dataset.part(split)
-    if not dataset.samples:
-        raise InputError(f"{path} holds no labelled image; `perimetry data {path}` tells what is there")
-    if dataset.task == "segmentation" and not dataset.classes:
-        dataset = replace(dataset, classes=_counted(listing.dataset))
-    return dataset
+    return _with_classes(dataset, listing.dataset, path)
+
+
+def open_sound(path: str | Path, *, task: Task | None = None) -> tuple[Dataset, list[Problem]]:
+    """As `open_dataset` with "leave_out", and the errors that the layout shows, whose files were left out.
+
+    Raises as `open_dataset` does.
+    """
+    listing = list_dataset(path, task=task)[0]
+    return _with_classes(listing.dataset, listing.dataset, path), errors_of(listing.problems)
 
 
 def list_dataset(
@@ -118,6 +123,13 @@ def _layout(root: Path, task: Task | None, name: LayoutName | None) -> Layout:
     told = "; ".join(f"{each.task} by {each.name} ({each.looked_for})" for each in found)
     option = "--task (task=)" if len({each.task for each in found}) > 1 else "--layout (layout=)"
     raise InputError(f"{root} can be read in {len(found)} ways; choose with {option}: {told}")
+
+
+def _with_classes(part: Dataset, whole: Dataset, path: str | Path) -> Dataset:
+    """The part, its classes counted in all masks where none are named; raises `InputError` where it has no images."""
+    if not part.samples:
+        raise InputError(f"{path} holds no labelled image; `perimetry data {path}` tells what is there")
+    return replace(part, classes=_counted(whole)) if part.task == "segmentation" and not part.classes else part
 
 
 def _counted(dataset: Dataset) -> tuple[str, ...]:

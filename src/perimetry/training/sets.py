@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perimetry.data import Dataset, open_dataset, read_proposals, read_sample, split, with_proposals
-from perimetry.data.layouts import list_dataset
-from perimetry.data.problems import errors_of
+from perimetry.data.layouts import open_sound
 from perimetry.errors import InputError, PerimetryError
 from perimetry.training.classification import Classification
 from perimetry.training.detection import Detection
@@ -76,11 +75,11 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
 
 
 def _opened(recipe: Recipe, tell: Callable[[str], None]) -> Dataset:
-    """The data; where it is asked for without the samples that cannot be read, and annotations that make no sense."""
+    """The data; with broken = "skip" without samples that cannot be read, and annotations that make no sense."""
     if recipe.broken == "stop":
         return open_dataset(recipe.data, task=recipe.task)
-    files = open_dataset(recipe.data, task=recipe.task, problems="leave_out")
-    for problem in errors_of(list_dataset(recipe.data, task=recipe.task)[0].problems):
+    files, problems = open_sound(recipe.data, task=recipe.task)
+    for problem in problems:
         tell(f"left out: {problem}")
     kept = []
     for sample in files.samples:
