@@ -37,28 +37,26 @@ def transfer(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -
     """
     own = module.state_dict()
     tensors = without_prefix(tensors, own)
-    used, skipped = [], {}
+    used: dict[str, Tensor] = {}
+    skipped = {}
     for name, tensor in tensors.items():
         if name not in own:
             skipped[name] = "no such tensor here"
         elif own[name].shape != tensor.shape:
             skipped[name] = f"{list(tensor.shape)} in the file, {list(own[name].shape)} here"
-        elif (tensor.is_floating_point(), tensor.is_complex()) != (
-            own[name].is_floating_point(),
-            own[name].is_complex(),
-        ):
-            skipped[name] = f"{_kind(tensor)} in the file, {_kind(own[name])} here"
+        elif _kind(tensor) != _kind(own[name]):
+            skipped[name] = f"{_dtype(tensor)} in the file, {_dtype(own[name])} here"
         else:
-            used.append(name)
+            used[name] = tensor
     if not used:
         raise WeightsError(
             f"no tensor of {source} fits: the model has {', '.join(list(own)[:3])} ..., the file "
             f"{', '.join(list(tensors)[:3])} ...; name the weights of this network, or of its backbone"
         )
     with torch.no_grad():
-        for name in used:
-            own[name].copy_(tensors[name])
-    return Transfer(tuple(used), skipped, tuple(name for name in own if name not in set(used)))
+        for name, tensor in used.items():
+            own[name].copy_(tensor)
+    return Transfer(tuple(used), skipped, tuple(name for name in own if name not in used))
 
 
 def freeze_norms(module: nn.Module) -> int:
@@ -73,6 +71,11 @@ def freeze_norms(module: nn.Module) -> int:
 
 
 def _kind(tensor: Tensor) -> str:
+    """What kind of number it holds: as another one, values would be rounded, or lose their imaginary part."""
+    return "complex" if tensor.is_complex() else "fractions" if tensor.is_floating_point() else "whole numbers"
+
+
+def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
