@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint) -> None:
     stem = f"{name}-{checkpoint.step:08d}"
     # One after the other, so that the copies of one are gone before those of the other are made.
     weights = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        key: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, value in checkpoint.weights.items()
     }
     write_whole(folder / f"{stem}.safetensors", save(weights), lasting=True)
