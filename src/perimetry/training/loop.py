@@ -85,7 +85,8 @@ def fit(
             try:
                 losses = _learn(setup, state, network, batch)
                 log.add(state.step, clock.epoch(state.step), "train", losses)
-                best, numbers = state.step == setup.steps and setup.sets.val is None, ""
+                best = setup.sets.val is None and state.step == setup.steps
+                numbers = ""
                 if setup.sets.val is not None and clock.evaluation_due(state.step):
                     best = state.judge(_evaluate(setup, state), by=setup.task.best_by)
                     log.add(state.step, clock.epoch(state.step), "val", state.scores)
