@@ -65,3 +65,12 @@ class FileError(PerimetryError):
 
 class TraceError(InputError):
     """The model could not be run on the example that was given."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what another library's error says, at most 200 letters, or its kind where it says nothing.
+
+    >>> first_line(RuntimeError("sizes do not match\nException raised from ...")), first_line(MemoryError())
+    ('sizes do not match', 'MemoryError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", ""])
 def test_a_device_that_is_not_there_is_told(tmp_path, device):
-    with pytest.raises(InputError, match=f"cannot train on device '{device}': .*; take auto, cpu or cuda"):
+    with pytest.raises(InputError, match=f"there is no device '{device}'.*; "):
         fit(recipe("classification"), out=tmp_path / "run", sets=sets("classification"), device=device)
     assert not (tmp_path / "run").exists()
 

@@ -57,10 +57,16 @@ def test_a_run_that_was_killed_before_it_began_begins(tmp_path):
 def test_a_run_that_fails_leaves_what_another_process_began_meanwhile(tmp_path):
     pytest.importorskip("fcntl")
     run = RunDirectory(tmp_path / "run")
-    with ExitStack() as other, pytest.raises(InputError, match="another recipe"), run.taken_back():
-        run.begin(recipe(), {})  # by the other process, which has no checkpoint yet
-        other.enter_context(held(run.path))
-        run.begin(recipe(rate=0.02), {})
+    with ExitStack() as other:
+
+        def fail() -> None:
+            with run.taken_back():
+                run.begin(recipe(), {})  # by the other process, which has no checkpoint yet
+                other.enter_context(held(run.path))
+                run.begin(recipe(rate=0.02), {})
+
+        with pytest.raises(InputError, match="another recipe"):
+            fail()
     assert run.read() == (recipe(), {})
     assert run.checkpoints.is_dir()
 

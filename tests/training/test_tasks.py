@@ -341,3 +341,13 @@ def test_what_a_network_does_not_take_is_no_bug_of_ours():
         InputError, match=r"2 images of 4×5 with RuntimeError: .* Kernel size .*; give images of another"
     ):
         Segmentation(4).predict(nn.Conv2d(3, 4, 7), Batch(torch.rand(2, 3, 4, 5), None))
+
+
+def test_too_little_memory_asks_for_fewer_images_not_for_more():
+    def full(_network, _images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee documentation")
+
+    network = nn.Conv2d(3, 4, 1)
+    network.register_forward_pre_hook(full)
+    with pytest.raises(InputError, match=r"4×5 with OutOfMemoryError: CUDA out of memory.* 20.00 GiB; .*or fewer in"):
+        Segmentation(4).predict(network, Batch(torch.rand(2, 3, 4, 5), None))

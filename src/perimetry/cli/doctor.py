@@ -14,6 +14,7 @@ from pathlib import Path
 
 import perimetry
 from perimetry.cli.options import Options
+from perimetry.errors import first_line
 from perimetry.report.numbers import plain
 
 
@@ -98,8 +99,7 @@ def _look_at(package: Package) -> Package:
     try:
         import_module(package.module)
     except Exception as error:  # noqa: BLE001 - a broken installation fails with errors of every kind
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        return replace(package, version=found, problem=f"installed, but importing it fails: {reason[0]}")
+        return replace(package, version=found, problem=f"installed, but importing it fails: {first_line(error)}")
     return replace(package, version=found)
 
 

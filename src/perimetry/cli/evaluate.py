@@ -66,7 +66,7 @@ def run(words: Sequence[str]) -> int:
     outputs.check(files)
     working_directory_too()
     from perimetry.prediction import evaluate, load_run
-    from perimetry.prediction.devices import device_of
+    from perimetry.training.devices import device_of
 
     trained = load_run(options.run, checkpoint=options.checkpoint, device=device_of(options.device))
     with Progress("images") as progress:

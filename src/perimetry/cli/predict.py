@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> int:
     options = _options().read(words)
     working_directory_too()
     from perimetry.prediction import load_run, predict
-    from perimetry.prediction.devices import device_of
+    from perimetry.training.devices import device_of
 
     trained = load_run(options.run, checkpoint=options.checkpoint, device=device_of(options.device))
     with Progress("images") as progress, _told_to_stop():

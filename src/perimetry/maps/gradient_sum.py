@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perimetry.errors import InputError, ShapeError
+from perimetry.errors import InputError, ShapeError, first_line
 from perimetry.maps.conventions import Definition
 from perimetry.maps.hooked import hooked_gradients, hooked_output
 from perimetry.maps.innocent import innocent_causes
@@ -130,7 +130,7 @@ class GradientSum:
                 if len(images) > 1:
                     raise
                 # A program that follows the data, or writes where it cannot be followed; the model itself still runs.
-                tape, self.by_hooks = None, str(error).splitlines()[0]
+                tape, self.by_hooks = None, first_line(error)
         at_once = max(1, _AT_ONCE // self._largest())
         for first in range(0, len(self.asked), at_once):
             places = range(first, min(first + at_once, len(self.asked)))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from perimetry.errors import FileError
+from perimetry.errors import FileError, first_line
 from perimetry.models.loaded import LoadedModel, normalisation, of_module
 
 SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
@@ -99,7 +99,7 @@ def _exported(name: str, path: Path, members: Iterable[str]) -> LoadedModel:
         try:
             program = torch.export.load(path)
         except Exception as error:  # a damaged archive fails anywhere inside torch
-            raise FileError(f"{path} could not be loaded as an exported program: {_reason(error)}") from error
+            raise FileError(f"{path} could not be loaded as an exported program: {first_line(error)}") from error
         module = program.module()
     for part in module.modules():
         part.training = False  # eval() is refused here: the mode was fixed on export
@@ -175,11 +175,5 @@ def _torchscript(name: str, path: Path) -> LoadedModel:
         try:
             module = torch.jit.load(path, map_location="cpu")
         except Exception as error:  # a damaged archive fails anywhere inside torch
-            raise FileError(f"{path} could not be loaded as TorchScript: {_reason(error)}") from error
+            raise FileError(f"{path} could not be loaded as TorchScript: {first_line(error)}") from error
     return replace(of_module(name, module.eval()), resolved=str(path))
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

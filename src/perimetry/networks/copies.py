@@ -6,7 +6,7 @@ import copy
 
 from torch import nn
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, first_line
 
 
 def copied(module: nn.Module) -> nn.Module:
@@ -19,10 +19,9 @@ def copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except (RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{type(module).__name__} cannot be copied, and only a copy would be changed ({reason}); of weight norm, "
-            "take the one in torch.nn.utils.parametrizations, or remove it first"
+            f"{type(module).__name__} cannot be copied, and only a copy would be changed ({first_line(error)}); of "
+            "weight norm, take the one in torch.nn.utils.parametrizations, or remove it first"
         ) from error
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, first_line
 
 Sizes = tuple[tuple[int, int], tuple[int, int]]  # (H, W) at the image's size, and at twice that
 
@@ -86,9 +86,10 @@ def readings(module: nn.Module, layers: tuple[type[nn.Module], ...], *, image: i
             failure = failure or error
             continue
         return list(_compared(small, large, image))
+    assert failure is not None, "each way was tried, and failed"
     raise InputError(
         f"expected a network that takes images (1, {first}, {image}, {image}) and twice that size, to tell its "
-        f"strides; it raised {type(failure).__name__}: {str(failure).strip().splitlines()[0] if str(failure) else ''}; "
+        f"strides; it raised {type(failure).__name__}: {first_line(failure)}; "
         "give its convolutional part alone, such as model.features"
     ) from failure
 

@@ -23,7 +23,7 @@ from perimetry.data.pyramids import (
 )
 from perimetry.data.transforms import Crop, TenCrop, TestTransform
 from perimetry.data.transforms.geometry import flip_boxes
-from perimetry.errors import InputError, PerimetryError, UnknownNameError
+from perimetry.errors import InputError, PerimetryError, UnknownNameError, first_line
 from perimetry.training.detection import takes_proposals
 from perimetry.training.run import Run
 from perimetry.training.tasks import named_outputs
@@ -108,10 +108,9 @@ def views_of(
                 raise
             except Exception as error:  # sizes that do not fit a layer, too little memory; networks raise anything
                 size = "×".join(str(round(side * scale)) for side in given.shape[1:])
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
                 raise InputError(
-                    f"the network of {run.path} fails on an image of {size} pixels: {reason}; leave other scales out, "
-                    "or give images of the size that it was trained on"
+                    f"the network of {run.path} fails on an image of {size} pixels: {first_line(error)}; leave "
+                    "other scales out, or give images of the size that it was trained on"
                 ) from error
             back = _brought_back(told, prepared, image, flipped=flipped)
             found.append(View(scale, flipped, back, Cost(cost.size, flipped, cost.seconds, cost.peak_bytes)))

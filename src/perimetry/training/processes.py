@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from perimetry.errors import InputError
+from perimetry.training.devices import device_of
 
 Value = TypeVar("Value")
 
@@ -83,7 +83,7 @@ def running_processes(device: str = "auto") -> Iterator[tuple[Processes, torch.d
     count = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = torch.cuda.is_available() and device in ("auto", "cuda")
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device("cuda", local) if cuda else _named("cpu" if device == "auto" else device)
+    chosen = torch.device("cuda", local) if cuda else device_of("cpu" if device == "auto" else device)
     if count == 1:
         yield Processes(), chosen
         return
@@ -94,14 +94,6 @@ def running_processes(device: str = "auto") -> Iterator[tuple[Processes, torch.d
         yield Processes(dist.get_rank(), dist.get_world_size()), chosen
     finally:
         dist.destroy_process_group()
-
-
-def _named(device: str) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch says in many ways that there is no such device
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot train on device {device!r}: {reason}; take auto, cpu or cuda") from error
 
 
 def _device() -> torch.device:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from perimetry.errors import InputError, PerimetryError, ShapeError
+from perimetry.errors import InputError, PerimetryError, ShapeError, first_line
 from perimetry.metrics import Score, Unavailable
 
 
@@ -106,7 +106,8 @@ class Task(Protocol):
 def answer(network: nn.Module, batch: Batch, *more: Any) -> Any:
     """What the network returns for the images of a batch, and whatever more it is given.
 
-    Raises `InputError` where the network does not take them: too small, not of its patches, one alone for batch norms.
+    Raises `InputError` where the network does not take them: too small, not of its patches, one alone for batch norms;
+    or too many for the memory.
 
     >>> answer(nn.Flatten(), Batch(torch.zeros(1, 3, 2, 2), None)).shape
     torch.Size([1, 12])
@@ -118,11 +119,12 @@ def answer(network: nn.Module, batch: Batch, *more: Any) -> Any:
     except Exception as error:  # networks are anyone's, and raise anything
         sizes = dict.fromkeys("×".join(map(str, image.shape[1:] or image.shape)) for image in batch.images)
         told = f"{len(batch)} image{'' if len(batch) == 1 else 's'} of {' and '.join(list(sizes)[:3])}"
-        reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
-        raise InputError(
-            f"the network fails on {told} with {type(error).__name__}: {reason}; give images of another size, or more "
-            "in a batch, or take another network"
-        ) from error
+        if isinstance(error, torch.OutOfMemoryError):
+            advice = "give smaller images, or fewer in a batch, or run it in parts (accumulate)"
+        else:
+            advice = "give images of another size, or more in a batch, or take another network"
+        reason = first_line(error).rstrip(".")
+        raise InputError(f"the network fails on {told} with {type(error).__name__}: {reason}; {advice}") from error
 
 
 def named_outputs(outputs: Any, main: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from perimetry.errors import InputError
+from perimetry.errors import InputError, first_line
 
 
 def device_of(name: str | None) -> torch.device:
@@ -24,6 +24,7 @@ def device_of(name: str | None) -> torch.device:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"nothing can be computed on the device {name!r} ({reason}); --device cpu works") from error
+        raise InputError(
+            f"nothing can be computed on the device {name!r} ({first_line(error)}); --device cpu works"
+        ) from error
     return device
