@@ -75,7 +75,7 @@ class CocoAccumulator:
 
     def compute(self) -> CocoScores:
         """Evaluate all images."""
-        evaluator = evaluated_by_coco(self.classes, sorted(self._seen.items()))
+        evaluator = evaluated_by_coco(self)
         evaluator.summarize()
         averages = {
             name: score_of(value) for name, value in zip(PRECISIONS + RECALLS, evaluator.stats[:12], strict=True)
@@ -104,6 +104,13 @@ def coco_scores(
     >>> scores.ap50, round(scores.coco_ap, 3), scores.ap_large
     (1.0, 0.7, Unavailable(reason='no object that it is about'))
     """
+    return accumulated(truth, predicted, classes).compute()
+
+
+def accumulated(
+    truth: Mapping[str, BoxTruth], predicted: Mapping[str, BoxPrediction], classes: Iterable[Label] | None
+) -> CocoAccumulator:
+    """All images, for what `coco_scores` and `coco_by_size` tell of them; raises as they do."""
     check_images(truth, predicted)
     known = classes_of(truth, classes)
     if not known:
@@ -111,21 +118,17 @@ def coco_scores(
     seen = CocoAccumulator(classes=known)
     for image, objects in truth.items():
         seen.update(image, objects, predicted.get(image, NOTHING))
-    return seen.compute()
+    return seen
 
 
-def evaluated_by_coco(
-    classes: tuple[Label, ...],
-    images: list[tuple[str, tuple[BoxTruth, BoxPrediction]]],
-    *,
-    areas: Sequence[tuple[float, float]] | None = None,
-) -> Any:
+def evaluated_by_coco(seen: CocoAccumulator, *, areas: Sequence[tuple[float, float]] | None = None) -> Any:
     """faster-coco-eval's evaluator, run. Its ids are counted from 1 (pycocotools takes 0 for none).
 
     areas: ranges of the objects' areas in place of COCO's; the first one is of all.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
+    classes, images = seen.classes, sorted(seen._seen.items())
     number = {label: at for at, label in enumerate(classes, start=1)}
     objects: list[dict[str, Any]] = []
     detections: list[dict[str, Any]] = []
