@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -58,13 +59,16 @@ def _replace(path: Path, content: bytes, lasting: bool) -> None:
 
 
 def _keep_names(folder: Path) -> None:
-    """Bring the names in a folder to the disk; systems that cannot open folders do so by themselves."""
+    """Bring the names in a folder to the disk, where the system opens folders, and the file system can."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
         return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # what shares say that cannot
+            raise
     finally:
         os.close(handle)
 

@@ -1,8 +1,11 @@
 """Checkpoints are whole or not there, whenever the writing stops."""
 
+import errno
 import json
 import os
+import stat
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,21 @@ def test_a_checkpoint_is_on_the_disk_before_it_is_pointed_at(tmp_path, monkeypat
     for place, event in enumerate(events):
         if event[0] == "moved":
             assert events[place - 1] == ("kept", event[1]) and events[place + 1] == folder
+
+
+@pytest.mark.parametrize(("number", "written"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_shares_that_cannot_bring_names_to_the_disk_take_checkpoints_too(tmp_path, monkeypatch, number, written):
+    fsync = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with nullcontext() if written else pytest.raises(InputError, match="cannot write"):
+        save_checkpoint(tmp_path, "last", checkpoint(1))
+    assert (load_checkpoint(tmp_path, "last") is not None) == written
 
 
 def test_only_the_newest_is_kept_and_names_are_apart(tmp_path):
