@@ -62,6 +62,12 @@ def test_names_that_no_file_can_have_are_missing_files(tmp_path):
     assert "cannot be read" in report.to_html()
 
 
+def test_categories_go_by_their_ids_however_large(tmp_path):
+    names = {10**16: "eel", 9 * 10**15: "dog", 9: "cat", 3: "ant"}
+    coco(tmp_path, categories=[{"id": number, "name": name} for number, name in names.items()])
+    assert open_dataset(tmp_path).classes == ("ant", "cat", "dog", "eel")
+
+
 def test_two_categories_of_one_id_are_told(tmp_path):
     coco(tmp_path, categories=[{"id": 9, "name": "dog"}, {"id": 9, "name": "eel"}, {"id": 3, "name": "cat"}])
     report = check(tmp_path)

@@ -152,7 +152,7 @@ def _images(records: Sequence[Mapping[str, Any]], where: Path) -> tuple[dict[Any
 
 def _annotation(record: Mapping[str, Any], number: int, where: Path) -> _Annotation | Problem:
     box = record.get("bbox")
-    numbers = [each for each in box if _finite(each)] if isinstance(box, list) else []
+    numbers = [each for each in box if _in_reach(each)] if isinstance(box, list) else []
     if len(numbers) != 4 or not isinstance(record.get("image_id"), (int, str)):
         told = f"annotations[{number}] has the bbox {box!r}; expected [x, y, width, height] and an image_id"
         return Problem("annotation", where, told)
@@ -166,7 +166,7 @@ def _annotation(record: Mapping[str, Any], number: int, where: Path) -> _Annotat
         record.get("category_id") if isinstance(record.get("category_id"), (int, str)) else None,
         (x, y, x + width, y + height),
         bool(record.get("iscrowd", 0)),
-        float(area) if isinstance(area, (int, float)) and _finite(area) and area > 0 else width * height,
+        float(area) if _in_reach(area) and area > 0 else width * height,
     )
 
 
@@ -175,14 +175,14 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0 else None
 
 
-def _finite(value: Any) -> bool:
+def _in_reach(value: Any) -> bool:
     """Whether it is a number that fits into single precision, and so does the square of it."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST
 
 
-def _order(key: Any) -> tuple[bool, float, str]:
+def _order(key: Any) -> tuple[bool, int, str]:
     """Category ids in their order, whatever they are."""
-    return (not _finite(key), key if _finite(key) else 0.0, str(key))
+    return (not isinstance(key, int), key if isinstance(key, int) else 0, str(key))
 
 
 def _category_name(record: Mapping[str, Any], file: Path) -> str:
