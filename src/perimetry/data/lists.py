@@ -60,7 +60,7 @@ def image_files_below(folder: Path) -> list[Path]:
 
 def is_image(file: Path) -> bool:
     """Whether a file is called as an image, and not hidden."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_there(file)
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_file_or_dead_link(file)
 
 
 def is_file(file: Path) -> bool:
@@ -71,7 +71,7 @@ def is_file(file: Path) -> bool:
         return False
 
 
-def is_there(file: Path) -> bool:
+def is_file_or_dead_link(file: Path) -> bool:
     """Whether it is a file, or a link to nothing, which is to be told as missing."""
     return file.is_file() or (file.is_symlink() and not file.exists())
 

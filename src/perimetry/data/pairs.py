@@ -12,7 +12,7 @@ from perimetry.data.lists import (
     class_list,
     image_files,
     inside,
-    is_there,
+    is_file_or_dead_link,
     one_each,
     split_folders,
     split_lists,
@@ -139,4 +139,4 @@ def _holds_masks(folder: Path) -> bool:
 
 
 def _is_mask(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_there(file)
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_file_or_dead_link(file)
