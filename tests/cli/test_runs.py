@@ -60,7 +60,11 @@ def test_broken_images_are_3_and_skipped_only_when_asked(capsys):
         (["evaluate", "run", "--ten-crop"], 2, "ten crops are of classifiers, and the run is for segmentation"),
         (["predict", "run", "data/JPEGImages", "--out", "out", "--ten-crop"], 2, "leave --ten-crop out"),
         (["evaluate", "run", "--scales", "0"], 2, "expected scales above 0"),
-        (["evaluate", "run", "--scales", "big"], 2, "expected factors such as 0.75,1,1.25, got 'big'"),
+        (
+            ["evaluate", "run", "--scales", "big"],
+            2,
+            "--scales: expected numbers with commas between, got 'big'",
+        ),
         (["evaluate", "run", "--device", "cuda:99"], 2, "there is no device 'cuda:99' here"),
         (["evaluate", "run", "--device", "meta"], 2, "nothing can be computed on the device 'meta'"),
         (["evaluate", "run", "--html", "no/e.html"], 2, "there is no directory"),

@@ -168,7 +168,7 @@ def test_a_damaged_file_exits_3(folder, capsys):
         (["masks", *PAIR, "--threshold", "0.5"], "unknown option '--threshold'"),
         (["boundaries", *PAIR, "--threshold", "0.5", "--sweep"], "not allowed with argument"),
         (["boundaries", *PAIR, "--threshold", "nan"], "expected a number, got 'nan'"),
-        (["boxes", *PAIR, "--metric", "coco", "--sizes", "tiny"], "expected sizes in pixels such as 16,48, got 'tiny'"),
+        (["boxes", *PAIR, "--metric", "coco", "--sizes", "tiny"], "expected numbers with commas between, got 'tiny'"),
         (["labels", *PAIR, "--truth-columns", "a"], "expected two columns as name,label"),
     ],
 )

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from perimetry.cli import outputs, terminal
 from perimetry.cli.loading import working_directory_too
-from perimetry.cli.options import Options, sizes
+from perimetry.cli.options import Options, numbers
 from perimetry.cli.progress import Progress
 
 _EPILOG = """\
 RUN is the directory that `perimetry train --out RUN` made. The scores are those that `perimetry score` finds of what
 `perimetry predict` writes. F may be - for stdout, which then takes the place of the text. Exit codes: 0 done, 2 for bad
 input, 3 where a file cannot be read or is not there."""
-
-
-def scales(text: str) -> tuple[float, ...]:
-    """Factors with commas between.
-
-    >>> scales("0.75,1")
-    (0.75, 1.0)
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected factors such as 0.75,1,1.25, got {text!r}") from None
 
 
 def add_run_options(options: Options) -> None:
@@ -35,7 +22,7 @@ def add_run_options(options: Options) -> None:
     add("--checkpoint", choices=("best", "last"), help="which weights (default: best; last where there is no best)")
     add("--device", metavar="D", help="cpu, or cuda (default: cuda where there is one)")
     add = options.add_argument_group("image pyramid").add_argument
-    add("--scales", type=scales, default=(1.0,), metavar="LIST", help="factors of the tested size, as 0.75,1,1.25")
+    add("--scales", type=numbers, default=(1.0,), metavar="LIST", help="factors of the tested size, as 0.75,1,1.25")
     add("--flip", action="store_true", help="look at each image mirrored too")
     add("--ten-crop", action="store_true", help="of labels: the corners and the centre, and each of them mirrored")
 
@@ -49,9 +36,8 @@ def _options() -> Options:
     add("--proposals", metavar="FILE", help="boxes by image, for networks that are given them (see `perimetry train`)")
     add = options.add_argument_group("scores of boxes").add_argument
     add("--boxes", choices=("voc", "coco"), help="whose average precision (default: that usual for the data)")
-    add(
-        "--sizes", type=sizes, default=(), metavar="LIST", help="tell COCO's recall of objects by size, as 16,48 pixels"
-    )
+    told = "tell COCO's recall of objects by size, as 16,48 pixels"
+    add("--sizes", type=numbers, default=(), metavar="LIST", help=told)
     add = options.add_argument_group("results").add_argument
     add("--json", metavar="F", help="write all scores as JSON")
     add("--csv", metavar="F", help="write one row per image as CSV")

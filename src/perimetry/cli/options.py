@@ -178,13 +178,13 @@ def number(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
 
 
-def sizes(text: str) -> tuple[float, ...]:
-    """Bounds in pixels with commas between.
+def numbers(text: str) -> tuple[float, ...]:
+    """Finite numbers with commas between.
 
-    >>> sizes("16,48")
-    (16.0, 48.0)
+    >>> numbers("0.75,1")
+    (0.75, 1.0)
     """
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected sizes in pixels such as 16,48, got {text!r}") from None
+        return tuple(number(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between, got {text!r}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perimetry.cli import outputs, terminal
-from perimetry.cli.options import Options, number, positive, sizes, whole
+from perimetry.cli.options import Options, number, numbers, positive, whole
 from perimetry.cli.progress import Progress
 from perimetry.errors import FileError, InputError, UnknownNameError
 
@@ -125,7 +125,7 @@ def _boxes(options: Options) -> None:
         choices=("truth", "coco"),
         help="of P: those of the truth, or coco: continuous from 0, as `perimetry predict` writes (default: truth)",
     )
-    add("--sizes", type=sizes, metavar="LIST", help="with --metric coco: recall of objects by size, as 16,48 pixels")
+    add("--sizes", type=numbers, metavar="LIST", help="with --metric coco: recall of objects by size, as 16,48 pixels")
 
 
 def _labels(options: Options) -> None:
