@@ -7,7 +7,7 @@ the gradients here are put in terms of the fast ones (measured with torch 2.15; 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -97,7 +97,14 @@ def gradient_of_weight(
 
 
 def _by_torch(
-    gradient: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, *, of: str
+    gradient: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    *,
+    of: Literal["images", "weight"],
 ) -> Tensor:
     wanted = [of == "images", of == "weight", False]
     found = torch.ops.aten.convolution_backward(
