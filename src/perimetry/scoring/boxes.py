@@ -103,7 +103,9 @@ def score_boxes(
             error.add_note(f"(image {name})")
             raise
         if "recall" in chosen:
-            true, found = (_edges(each.boxes_xyxy, inclusive=whole.inclusive) for each in (objects, detections))
+            true, found = objects.boxes_xyxy, detections.boxes_xyxy
+            if whole.inclusive:
+                true, found = _edges(true), _edges(found)
             proposals.update(true[~objects.difficult], found, detections.scores)
     voc = seen.compute()
     threshold = _best_threshold(voc) if min_score is None else float(min_score)
@@ -185,9 +187,9 @@ def _by_class(scores: Mapping[Label, Score]) -> dict[str, Value]:
     return {str(label): score for label, score in scores.items()}
 
 
-def _edges(boxes: npt.NDArray[np.float64], *, inclusive: bool) -> npt.NDArray[np.float64]:
+def _edges(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes whose widths are x2 - x1, as COCO measures them, of those that VOC tells by first and last pixel."""
-    return boxes + np.array([0, 0, 1, 1]) if inclusive else boxes
+    return boxes + np.array([0, 0, 1, 1])
 
 
 def _by_edges(
@@ -199,9 +201,9 @@ def _by_edges(
     truth, found = {}, {}
     for name in names:
         given = whole.images[name].truth
-        truth[name] = BoxTruth(_edges(given.boxes_xyxy, inclusive=True), given.labels, given.difficult)
+        truth[name] = BoxTruth(_edges(given.boxes_xyxy), given.labels, given.difficult)
         if name in told:
-            boxes = _edges(told[name].boxes_xyxy, inclusive=True)
+            boxes = _edges(told[name].boxes_xyxy)
             found[name] = BoxPrediction(boxes, told[name].scores, told[name].labels)
     return truth, found
 
