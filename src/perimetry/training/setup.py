@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,6 +18,7 @@ from perimetry.training.precision import chosen_format, chosen_precision
 from perimetry.training.processes import Processes
 from perimetry.training.recipe import Precision, Recipe
 from perimetry.training.run_directory import RunDirectory
+from perimetry.training.samples import names_of
 from perimetry.training.sets import Sets, open_sets, task_of
 from perimetry.training.tasks import Task
 
@@ -82,19 +82,16 @@ def _directory(path: Path, recipe: Recipe, sets: Sets, built: Built, processes: 
     run = RunDirectory(path)
     if processes.first:
         images = {"train": len(sets.train), "val": 0 if sets.val is None else len(sets.val)}
-        facts: dict[str, Any] = {"classes": list(sets.classes), "images": images, **_names(sets), **built.facts}
+        facts = {"classes": list(sets.classes), "images": images, "names": _digest(sets), **built.facts}
         run.begin(recipe, facts)
     processes.wait()
     return run
 
 
-def _names(sets: Sets) -> dict[str, str]:
-    """A digest of what the images are called, where they have names, which tells other data from that of the run."""
-    parts: list[Any] = [part for part in (sets.train, sets.val) if part is not None]
-    if not all(hasattr(part, "names") for part in parts):
-        return {}
-    names = json.dumps([part.names() for part in parts])
-    return {"names": hashlib.sha256(names.encode()).hexdigest()[:16]}
+def _digest(sets: Sets) -> str:
+    """Of what the images are called, which tells other data from that of the run."""
+    names = json.dumps([names_of(part) for part in (sets.train, sets.val) if part is not None])
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _silent(_line: str) -> None:
