@@ -39,6 +39,19 @@ def test_the_scores_are_those_of_training(tmp_path, task):
     assert found[name] == pytest.approx(expected[name], abs=1e-12)
 
 
+def test_what_training_left_out_is_left_out_of_its_own_data(tmp_path):
+    """An annotation that makes no sense, anywhere in the data, was refused though the recipe said to skip it."""
+    data = make_scenes(tmp_path / "data", "detection")
+    dataset = open_dataset(data)
+    file = data / "Annotations" / "test_00002.xml"
+    file.write_text(file.read_text().replace("<xmin>", "<xmin>x"))
+    found = evaluate(load_run(make_run(tmp_path / "run", "detection", data, dataset.classes, broken="skip")))
+    assert len(found.scored.images) == len(dataset.part("test")) - 1
+    strict = load_run(make_run(tmp_path / "strict", "detection", data, dataset.classes))
+    with pytest.raises(InputError, match=r"test_00002\.xml"):
+        evaluate(strict)
+
+
 def same(one, other):
     """Equal to the last digit, None and NaN included."""
     if isinstance(one, dict):

@@ -35,7 +35,9 @@ def test_an_annotation_that_makes_no_sense_is_left_out_when_asked(folder):
     file.write_text(file.read_text().replace("<xmin>", "<xmin>x"))
     with pytest.raises(InputError, match=r"train_00002\.xml"):
         opened(folder, "stop")
-    _, told = opened(folder, "skip")
+    names, told = opened(folder, "skip")
+    # Without its boxes the image would be learnt as background.
+    assert names == ["train_00000", "train_00001", "train_00003"]
     assert told and all("train_00002.xml" in line for line in told)
 
 

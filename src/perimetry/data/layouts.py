@@ -75,13 +75,19 @@ def open_dataset(
     return _with_classes(dataset, listing.dataset, path)
 
 
-def open_sound(path: str | Path, *, task: Task | None = None) -> tuple[Dataset, list[Problem]]:
-    """As `open_dataset` with "leave_out", and the errors that the layout shows, whose files were left out.
+def open_sound(
+    path: str | Path, *, task: Task | None = None, classes: Sequence[str] | None = None
+) -> tuple[Dataset, list[Problem]]:
+    """As `open_dataset` without any image that an error of the layout is about, and those errors.
 
+    With `open_dataset(problems="leave_out")` an image stays that lost an object, to be learnt as background; not here.
     Raises as `open_dataset` does.
     """
-    listing = list_dataset(path, task=task)[0]
-    return _with_classes(listing.dataset, listing.dataset, path), errors_of(listing.problems)
+    listing = list_dataset(path, task=task, classes=classes)[0]
+    errors = errors_of(listing.problems)
+    wrong = {problem.sample for problem in errors}
+    sound = listing.dataset.of(sample.name for sample in listing.dataset.samples if sample.name not in wrong)
+    return _with_classes(sound, sound, path), errors
 
 
 def list_dataset(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from perimetry.data import Dataset, coco, open_dataset, read_proposals, with_proposals
 from perimetry.data.dataset import split_name
+from perimetry.data.layouts import open_sound
 from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.training.run import Run
 from perimetry.training.samples import FileSamples
@@ -45,9 +46,11 @@ def labelled_images(
             f"{run.recipe.data}, on which {run.path} was trained, is not there; say where it lies now with --data "
             "(data=)"
         )
-    found = given if isinstance(given, Dataset) else _opened(run, given)
     if isinstance(given, Dataset):
+        found = given
         _check(run, found)
+    else:
+        found = _own(run) if data is None else _opened(run, given)
     boxes: Boxes = "voc"
     if run.recipe.task == "detection" and not isinstance(given, Dataset) and coco.recognise(Path(given)):
         boxes = "coco"
@@ -63,7 +66,7 @@ def labelled_images(
 def own_photos(run: Run) -> dict[str, Path]:
     """The files of the images of the run's own data, by name; none where it is not there any more."""
     try:
-        return {sample.name: sample.image for sample in _opened(run, run.recipe.data).samples}
+        return {sample.name: sample.image for sample in _own(run).samples}
     except (FileError, InputError):
         return {}
 
@@ -95,16 +98,27 @@ def _own_part(run: Run, data: Dataset, split: str | None) -> Dataset:
     return replace(samples.files, split=chosen)
 
 
-def _opened(run: Run, path: str | Path) -> Dataset:
+def _own(run: Run) -> Dataset:
+    """The data of the recipe, without the images that training left out for what the layout shows."""
+    return _opened(run, run.recipe.data, broken=run.recipe.broken)
+
+
+def _opened(run: Run, path: str | Path, *, broken: Literal["stop", "skip"] = "stop") -> Dataset:
     """The data with labels in the order of the run's classes."""
+
+    def opened(classes: Sequence[str] | None = None) -> Dataset:
+        if broken == "skip":
+            return open_sound(path, task=task, classes=classes)[0]
+        return open_dataset(path, task=task, classes=classes)
+
     task = run.recipe.task
-    found = open_dataset(path, task=task)
+    found = opened()
     if found.classes == run.classes:
         return found
     # Masks hold numbers; where their classes have no names, fewer may occur than were trained.
     counted = task == "segmentation" and all(name.isdigit() for name in found.classes)
     if counted or (task != "segmentation" and set(found.classes) <= set(run.classes)):
-        found = open_dataset(path, task=task, classes=run.classes)
+        found = opened(run.classes)
     _check(run, found)
     return found
 

@@ -75,7 +75,7 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
 
 
 def _opened(recipe: Recipe, tell: Callable[[str], None]) -> Dataset:
-    """The data; with broken = "skip" without samples that cannot be read, and annotations that make no sense."""
+    """The data; with broken = "skip" without the samples that cannot be read, or whose annotations make no sense."""
     if recipe.broken == "stop":
         return open_dataset(recipe.data, task=recipe.task)
     files, problems = open_sound(recipe.data, task=recipe.task)
