@@ -110,7 +110,7 @@ def _of_card(card: Card, recipe: Recipe, classes: int) -> tuple[Built, str]:
         options["backbone"], mean, std = loaded.module, loaded.mean, loaded.std
         if not pretrained and start != "none":
             told = _backbones_own(loaded.module, start)
-        start = "none" if pretrained or told else start
+        start = "none" if pretrained or told is not None else start
     network = card.build(**options)
     if isinstance(network, RegionDetector):
         for buffer, values in ((network.preparation.mean, mean), (network.preparation.std, std)):
