@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from perimetry.data.dataset import FARTHEST, Dataset, Objects, Sample, split_name
 from perimetry.data.lists import image_files, inside, is_file, split_folders
@@ -175,7 +175,7 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0 else None
 
 
-def _in_reach(value: Any) -> bool:
+def _in_reach(value: Any) -> TypeGuard[float]:
     """Whether it is a number that fits into single precision, and so does the square of it."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST
 

@@ -189,7 +189,8 @@ def _by_class(scores: Mapping[Label, Score]) -> dict[str, Value]:
 
 def _edges(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes whose widths are x2 - x1, as COCO measures them, of those that VOC tells by first and last pixel."""
-    return boxes + np.array([0, 0, 1, 1])
+    edges: npt.NDArray[np.float64] = boxes + np.array([0, 0, 1, 1])
+    return edges
 
 
 def _by_edges(
