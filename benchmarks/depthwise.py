@@ -1,10 +1,10 @@
 """How long do a CPU's gradients of depthwise convolutions take in bfloat16, by torch's ways and by ours?
 
-    python benchmarks/depthwise.py [--threads 1] [--turns 5]
+    python benchmarks/depthwise.py [--threads 1] [--turns 9]
 
 Layers of EfficientNet-Lite0 at 240 x 180, 8 images, channels last, and some that are dilated or wider. Columns:
-milliseconds of the processor, the least of the turns, for the gradients of images and of weights together; by torch in
-bfloat16; by torch in single precision, with casts to and fro; by `perimetry.training.depthwise`.
+milliseconds of the processor, the median of the turns (lowest ... highest), for the gradients of images and of weights
+together; by torch in bfloat16; by torch in single precision, with casts to and fro; by `perimetry.training.depthwise`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _H
 # ruff: noqa: E402  the imports must come after
 import argparse
 import os
+import statistics
 import time
 
 import torch
@@ -55,7 +56,7 @@ def ours(images, weight, stride, padding, dilation):
     return depthwise_conv2d(images, weight.bfloat16(), None, **window)
 
 
-def milliseconds(convolve, layer, turns: int) -> float:
+def milliseconds(convolve, layer, turns: int) -> list[float]:
     channels, side, stride, padding, dilation, height, width = layer
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(8, channels, height, width, generator=draw).bfloat16().to(memory_format=torch.channels_last)
@@ -67,14 +68,14 @@ def milliseconds(convolve, layer, turns: int) -> float:
         above = torch.ones_like(convolved)
         begin = time.process_time()
         torch.autograd.grad(convolved, inputs, above)
-        times.append(time.process_time() - begin)
-    return 1000 * min(times[1:])
+        times.append(1000 * (time.process_time() - begin))
+    return times[1:]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.threads} threads, load {os.getloadavg()[0]:.1f}")
@@ -82,9 +83,8 @@ def main() -> None:
     for layer in LAYERS:
         channels, side, stride, _, dilation, _, _ = layer
         found = [milliseconds(each, layer, options.turns) for each in (torch_bfloat16, torch_single, ours)]
-        print(
-            f"| {channels}, {side} x {side}, {stride}, {dilation} |", " | ".join(f"{each:.1f}" for each in found), "|"
-        )
+        told = [f"{statistics.median(each):.1f} ({min(each):.1f} ... {max(each):.1f})" for each in found]
+        print(f"| {channels}, {side} x {side}, {stride}, {dilation} |", " | ".join(told), "|")
 
 
 if __name__ == "__main__":

@@ -343,11 +343,36 @@ def test_what_a_network_does_not_take_is_no_bug_of_ours():
         Segmentation(4).predict(nn.Conv2d(3, 4, 7), Batch(torch.rand(2, 3, 4, 5), None))
 
 
-def test_too_little_memory_asks_for_fewer_images_not_for_more():
-    def full(_network, _images):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee documentation")
+MEMORY_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee documentation"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 20.00 GiB."),
+]
 
-    network = nn.Conv2d(3, 4, 1)
-    network.register_forward_pre_hook(full)
-    with pytest.raises(InputError, match=r"4×5 with OutOfMemoryError: CUDA out of memory.* 20.00 GiB; .*or fewer in"):
-        Segmentation(4).predict(network, Batch(torch.rand(2, 3, 4, 5), None))
+
+class _Full(torch.autograd.Function):
+    @staticmethod
+    def forward(context, values, error):
+        context.error = error
+        return values.clone()
+
+    @staticmethod
+    def backward(context, _gradient):
+        raise context.error
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_too_little_memory_asks_for_fewer_images_not_for_more(way, error):
+    def full(network, images):
+        if way == "forward":
+            raise error
+        return _Full.apply(images[0].mean((2, 3)) * network.factor, error)
+
+    network = Known(torch.zeros(2, 3))
+    network.register_forward_pre_hook(lambda module, images: None if way == "backward" else full(module, images))
+    network.register_forward_hook(lambda module, images, _: full(module, images))
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    batch = Batch(torch.ones(2, 3, 4, 5), torch.tensor([0, 1]))
+    with pytest.raises(InputError, match=r"2 images of 4×5 .* 20\.00 GiB\); give smaller images, or fewer"):
+        train_step(network, batch, optimizer, task=Classification(3))
+    assert float(network.factor.detach()) == 1

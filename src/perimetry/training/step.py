@@ -14,7 +14,7 @@ from perimetry.training.optimizers import clip_gradients
 from perimetry.training.precision import autocast
 from perimetry.training.processes import Processes
 from perimetry.training.recipe import Precision
-from perimetry.training.tasks import Batch, Task
+from perimetry.training.tasks import Batch, Task, is_out_of_memory, too_large
 
 
 class NotFiniteError(InputError):
@@ -44,7 +44,8 @@ def train_step(
 
     batch: on the network's device, this process's share of the step's images. accumulate: parts that are run one after
     the other, their gradients summed with their weights, so that the step is that of the whole batch wherever a loss is
-    a mean. clip: largest L2 norm of all gradients, 0 for none. Raises `NotFiniteError` before any parameter is changed.
+    a mean. clip: largest L2 norm of all gradients, 0 for none. Raises `NotFiniteError`, and `InputError` where memory
+    does not suffice, before any parameter is changed.
 
     >>> from perimetry.training.classification import Classification
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
@@ -75,7 +76,12 @@ def train_step(
             for name, value in zip(losses, values, strict=True):
                 told[name] = told.get(name, 0.0) + value * share / processes.count
             loss: Tensor = torch.stack([value.float() for value in losses.values()]).sum() * share
-            loss.backward()  # type: ignore[no-untyped-call]
+            try:
+                loss.backward()  # type: ignore[no-untyped-call]
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise too_large(part, error) from error
+                raise
     if clip:
         clip_gradients(network, norm=clip)
     optimizer.step()

@@ -117,14 +117,31 @@ def answer(network: nn.Module, batch: Batch, *more: Any) -> Any:
     except PerimetryError:
         raise
     except Exception as error:  # networks are anyone's, and raise anything
-        sizes = dict.fromkeys("×".join(map(str, image.shape[1:] or image.shape)) for image in batch.images)
-        told = f"{len(batch)} image{'' if len(batch) == 1 else 's'} of {' and '.join(list(sizes)[:3])}"
-        if isinstance(error, torch.OutOfMemoryError):
-            advice = "give smaller images, or fewer in a batch, or run it in parts (accumulate)"
-        else:
-            advice = "give images of another size, or more in a batch, or take another network"
+        if is_out_of_memory(error):
+            raise too_large(batch, error) from error
+        advice = "give images of another size, or more in a batch, or take another network"
         reason = first_line(error).rstrip(".")
-        raise InputError(f"the network fails on {told} with {type(error).__name__}: {reason}; {advice}") from error
+        raise InputError(
+            f"the network fails on {_sizes(batch)} with {type(error).__name__}: {reason}; {advice}"
+        ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice; on a CPU torch has no class of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def too_large(batch: Batch, error: Exception) -> InputError:
+    """What to tell of a batch that the memory does not hold."""
+    return InputError(
+        f"memory does not hold a step with {_sizes(batch)} ({first_line(error).rstrip('.')}); give smaller images, or "
+        "fewer in a batch, or run it in parts (accumulate)"
+    )
+
+
+def _sizes(batch: Batch) -> str:
+    sizes = dict.fromkeys("×".join(map(str, image.shape[1:] or image.shape)) for image in batch.images)
+    return f"{len(batch)} image{'' if len(batch) == 1 else 's'} of {' and '.join(list(sizes)[:3])}"
 
 
 def named_outputs(outputs: Any, main: str) -> dict[str, Tensor]:
