@@ -1,5 +1,7 @@
 """What is trained on: files that are missing, broken or make no sense stop it, or are left out where that is asked."""
 
+import json
+
 import pytest
 
 from perimetry.data.scenes import scenes, write_scenes
@@ -45,3 +47,17 @@ def test_a_broken_image_is_left_out_when_asked(folder):
     (folder / "JPEGImages" / "train_00003.png").write_bytes(b"no image")
     names, (told,) = opened(folder, "skip")
     assert len(names) == 3 and "train_00003.png" in told
+
+
+def test_proposals_are_needed_of_what_is_used(folder, tmp_path):
+    (tmp_path / "data" / "ImageSets" / "Main" / "test.txt").write_text("val_00003\n")
+    kept = [f"val_0000{number}" for number in range(3)]
+    (tmp_path / "data" / "ImageSets" / "Main" / "val.txt").write_text("\n".join(kept))
+    names = [*(f"train_0000{number}" for number in range(4)), *kept]
+    file = tmp_path / "proposals.json"
+    recipe = Recipe(task="detection", data=str(folder), steps=1, proposals=str(file))
+    file.write_text(json.dumps({name: [[0, 0, 8, 8]] for name in names}))
+    assert all(sample.proposals is not None for sample in open_sets(recipe).train.files.samples)
+    file.write_text(json.dumps({name: [[0, 0, 8, 8]] for name in names[:-1]}))
+    with pytest.raises(InputError, match="1 of 8 images have no proposals: val_00002"):
+        open_sets(recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,10 @@ def read_proposals(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
     return {name: _boxes(boxes, f"{path}, {name}") for name, boxes in found.items()}
 
 
-def with_proposals(dataset: Dataset, proposals: Proposals) -> Dataset:
+def with_proposals(dataset: Dataset, proposals: Proposals, *, needed: Collection[str] | None = None) -> Dataset:
     """The dataset with the proposals of each image, found by name with or without ending, and with or without folders.
 
+    needed: names of the images that must have some, None for all; others may stay without.
     Raises `InputError` where an image has none in the file: one without proposals needs an empty entry; and where a
     name without its folders may be of several images.
     """
@@ -54,7 +55,9 @@ def with_proposals(dataset: Dataset, proposals: Proposals) -> Dataset:
         keys = [form(sample.name) for form in _FORMS]
         place = next((place for place, key in enumerate(keys) if key in by_form[place]), None)
         if place is None:
-            bare.append(sample.name)
+            samples.append(sample)
+            if needed is None or sample.name in needed:
+                bare.append(sample.name)
             continue
         given, wanted = by_form[place][keys[place]], names[place][keys[place]]
         if len(given) > 1 or len(wanted) > 1:

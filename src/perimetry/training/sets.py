@@ -34,9 +34,10 @@ def open_sets(recipe: Recipe, *, tell: Callable[[str], None] | None = None) -> S
     Where there is no "val", a tenth of what is trained on is set aside by the recipe's seed; "test" is never looked at.
     tell: is given a line for each file that is left out (broken = "skip").
     """
-    files = _opened(recipe, tell or (lambda _line: None))
+    files = open_files(recipe, tell=tell)
     if recipe.proposals:
-        files = with_proposals(files, read_proposals(recipe.proposals))
+        used = {name for split in ("train", "val") for name in files.splits.get(split, ())} if files.splits else None
+        files = with_proposals(files, read_proposals(recipe.proposals), needed=used)
     if files.splits and "train" not in files.splits:
         raise InputError(f"{recipe.data} has no split train, only {', '.join(files.splits)}; list what to train on")
     train = files.part("train") if files.splits else files
@@ -74,10 +75,11 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
     )
 
 
-def _opened(recipe: Recipe, tell: Callable[[str], None]) -> Dataset:
+def open_files(recipe: Recipe, *, tell: Callable[[str], None] | None = None) -> Dataset:
     """The data; with broken = "skip" without the samples that cannot be read, or whose annotations make no sense."""
     if recipe.broken == "stop":
         return open_dataset(recipe.data, task=recipe.task)
+    tell = tell or (lambda _line: None)
     files, problems = open_sound(recipe.data, task=recipe.task)
     for problem in problems:
         tell(f"left out: {problem}")
