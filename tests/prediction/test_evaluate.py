@@ -259,3 +259,16 @@ def test_data_without_splits_is_parted_as_in_training(tmp_path):
     assert len(whole.scored.images) == 11 and whole.split is None
     with pytest.raises(InputError, match="has no splits; leave --split out"):
         evaluate(run, data, split="test")
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_training_left_out_is_left_out_of_scores(tmp_path, split):
+    data = make_scenes(tmp_path / "data", "detection", train=8)
+    classes = open_dataset(data, task="detection").classes
+    run = load_run(make_run(tmp_path / "run", "detection", data, classes, broken="skip"))
+    (data / "Annotations/train_00001.xml").write_text("<annotation>")
+    (data / "JPEGImages/test_00002.png").write_bytes(b"no image")
+    names = {image.name for image in evaluate(run, split=split).scored.images}
+    assert names and not names & {"train_00001", "test_00002"}
+    with pytest.raises(FileError, match=r"train_00001\.xml"):
+        evaluate(run, data, split=split)

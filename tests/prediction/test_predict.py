@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,48 @@ def test_an_image_that_is_too_small_is_named_and_skipped_when_asked(tmp_path, se
     found = predict(run, images, out=tmp_path / "out", broken="skip")
     assert [name for name, _ in found.skipped] == ["m_line"] and len(found.done) + len(found.kept) == 4
     assert found.skipped[0][1].endswith(f"(the image {images / 'm_line.png'})")
+
+
+def test_what_was_told_of_an_image_that_is_broken_now_is_removed(tmp_path, detected):
+    run, images = detected
+    predict(run, images, out=tmp_path / "out")
+    first = min(images.iterdir())
+    first.write_bytes(b"no image")
+    found = predict(run, images, out=tmp_path / "out", broken="skip")
+    assert [name for name, _ in found.skipped] == [first.stem]
+    told = json.loads((tmp_path / "out/boxes.json").read_text())
+    assert told and first.stem not in {each["image_id"] for each in told}
+    assert not (tmp_path / f"out/pictures/{first.stem}.jpg").exists()
+
+
+class Given(torch.nn.Module):
+    """A detector that tells the proposals that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, images, proposals):
+        return [
+            {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), "scores": torch.ones(len(boxes))}
+            for boxes in proposals
+        ]
+
+
+def test_images_without_proposals_are_skipped_when_asked(tmp_path, detected):
+    run, images = detected
+    run = replace(run, network=Given().eval())
+    names = sorted(file.stem for file in images.iterdir())
+    (images / "zz_broken.png").write_bytes(b"no image")
+    file = tmp_path / "proposals.json"
+    file.write_text(json.dumps({name: [[1, 2, 5, 7]] for name in names[1:]}))
+    with pytest.raises(InputError, match="have no proposals"):
+        predict(run, images, out=tmp_path / "out", proposals=file)
+    found = predict(run, images, out=tmp_path / "out", proposals=file, broken="skip")
+    assert list(found.done) == names[1:]
+    (lacks, why), (broken, what) = found.skipped
+    assert lacks == names[0] and why.endswith(f"has no proposals in {file}; an empty list is one")
+    assert broken == "zz_broken" and "is not a photo" in what
 
 
 def test_an_interruption_loses_nothing_that_was_told(tmp_path, segmented):

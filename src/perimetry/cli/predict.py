@@ -29,7 +29,8 @@ def _options() -> Options:
     add = options.add_argument
     add("images", metavar="IMAGE|DIR", help="an image, or a folder of images (of labels: and of folders)")
     add("--out", metavar="OUT", required=True, help="the folder for the predictions")
-    add("--skip-broken", action="store_true", help="leave out images that cannot be read or are too small, and say so")
+    told = "leave out images that cannot be read, are too small or lack proposals, and say so"
+    add("--skip-broken", action="store_true", help=told)
     add("--no-pictures", action="store_true", help="write no pictures to look at")
     add = options.add_argument_group("boxes").add_argument
     add("--threshold", type=number, default=0.0, metavar="X", help="leave out boxes of lower scores (default: 0)")

@@ -83,8 +83,7 @@ class PredictionFolder:
                 folder.images = dict(stored["images"])
             else:
                 for name in stored["images"]:
-                    for file in (folder.mask_file(name), folder.picture_file(name)):
-                        file.unlink(missing_ok=True)
+                    folder.drop(name)
                 folder.save()  # before anything is told, or a kill would leave it under the old settings
         elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise InputError(f"{path} holds something else; name a new folder for the predictions")
@@ -134,6 +133,12 @@ class PredictionFolder:
         self.images[sample.name] = {"file": _state_of(sample), "path": str(sample.image), **kept}
         if time.monotonic() > self._next_save:
             self.save()
+
+    def drop(self, name: str) -> None:
+        """Remove what was told of an image, if anything was."""
+        self.images.pop(name, None)
+        for file in (self.mask_file(name), self.picture_file(name)):
+            file.unlink(missing_ok=True)
 
     def save(self) -> None:
         """Write the record."""

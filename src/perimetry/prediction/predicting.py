@@ -56,8 +56,9 @@ def predict(
     """Write what the run tells of an image, or of all in a folder, into the folder `out`.
 
     scales, flip, crops: see `views_of`. threshold: boxes of lower scores are left out of all files. broken: "refuse"
-    raises for an image that cannot be read, or is too small for the network, "skip" goes on and names it in the
-    result. ids: COCO's annotations whose ids boxes.json takes. proposals: their file, for networks that are given them.
+    raises for an image that cannot be read, is too small for the network, or has no entry among the proposals, "skip"
+    goes on and names it in the result. ids: COCO's annotations whose ids boxes.json takes. proposals: their file, for
+    networks that are given them.
     See `PredictionFolder` for what is written; what was told before by the same weights, of an image that has not
     changed, is kept and not told again.
     Raises `FileError`, `InputError`.
@@ -80,7 +81,8 @@ def predict(
         check_ids((sample.name for sample in samples), ids)
     if proposals is not None:
         data = Dataset(run.recipe.task, str(images), run.classes, tuple(samples))
-        samples = list(with_proposals(data, read_proposals(proposals)).samples)
+        needed = None if broken == "refuse" else ()
+        samples = list(with_proposals(data, read_proposals(proposals), needed=needed).samples)
     folder = PredictionFolder.open(out, settings_of(run, factors, flip, crops, threshold))
     done: list[str] = []
     kept: list[str] = []
@@ -94,11 +96,14 @@ def predict(
                 continue
             try:
                 image = read_pixels(sample.image)
+                if proposals is not None and sample.proposals is None:
+                    raise InputError(f"{sample.image} has no proposals in {proposals}; an empty list is one")
                 with bytes_uncounted():
                     told = merged(told_of(run, sample, image, factors, flip, crops))
             except (FileError, InputError) as error:
                 if broken == "refuse":
                     raise
+                folder.drop(sample.name)
                 skipped.append((sample.name, " ".join([str(error), *getattr(error, "__notes__", ())])))
                 continue
             folder.add(sample, image, told, pictures=pictures, labels=run.label_names)

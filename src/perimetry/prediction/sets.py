@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from perimetry.data import Dataset, coco, open_dataset, read_proposals, with_proposals
 from perimetry.data.dataset import split_name
-from perimetry.data.layouts import open_sound
 from perimetry.errors import FileError, InputError, UnknownNameError
 from perimetry.training.run import Run
 from perimetry.training.samples import FileSamples
-from perimetry.training.sets import open_sets
+from perimetry.training.sets import open_files, open_sets
 
 Boxes = Literal["voc", "coco"]
 
@@ -99,18 +99,17 @@ def _own_part(run: Run, data: Dataset, split: str | None) -> Dataset:
 
 
 def _own(run: Run) -> Dataset:
-    """The data of the recipe, without the images that training left out for what the layout shows."""
-    return _opened(run, run.recipe.data, broken=run.recipe.broken)
+    """The data of the recipe, without the images that training left out."""
+    return _in_order(run, partial(open_files, run.recipe))
 
 
-def _opened(run: Run, path: str | Path, *, broken: Literal["stop", "skip"] = "stop") -> Dataset:
-    """The data with labels in the order of the run's classes."""
+def _opened(run: Run, path: str | Path) -> Dataset:
+    """Other data."""
+    return _in_order(run, partial(open_dataset, path, task=run.recipe.task))
 
-    def opened(classes: Sequence[str] | None = None) -> Dataset:
-        if broken == "skip":
-            return open_sound(path, task=task, classes=classes)[0]
-        return open_dataset(path, task=task, classes=classes)
 
+def _in_order(run: Run, opened: Callable[..., Dataset]) -> Dataset:
+    """What is opened, with labels in the order of the run's classes; opened: takes `classes`."""
     task = run.recipe.task
     found = opened()
     if found.classes == run.classes:
@@ -118,7 +117,7 @@ def _opened(run: Run, path: str | Path, *, broken: Literal["stop", "skip"] = "st
     # Masks hold numbers; where their classes have no names, fewer may occur than were trained.
     counted = task == "segmentation" and all(name.isdigit() for name in found.classes)
     if counted or (task != "segmentation" and set(found.classes) <= set(run.classes)):
-        found = opened(run.classes)
+        found = opened(classes=run.classes)
     _check(run, found)
     return found
 

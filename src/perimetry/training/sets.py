@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perimetry.data import Dataset, open_dataset, read_proposals, read_sample, split, with_proposals
@@ -75,12 +75,14 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
     )
 
 
-def open_files(recipe: Recipe, *, tell: Callable[[str], None] | None = None) -> Dataset:
+def open_files(
+    recipe: Recipe, *, classes: Sequence[str] | None = None, tell: Callable[[str], None] | None = None
+) -> Dataset:
     """The data; with broken = "skip" without the samples that cannot be read, or whose annotations make no sense."""
     if recipe.broken == "stop":
-        return open_dataset(recipe.data, task=recipe.task)
+        return open_dataset(recipe.data, task=recipe.task, classes=classes)
     tell = tell or (lambda _line: None)
-    files, problems = open_sound(recipe.data, task=recipe.task)
+    files, problems = open_sound(recipe.data, task=recipe.task, classes=classes)
     for problem in problems:
         tell(f"left out: {problem}")
     kept = []
