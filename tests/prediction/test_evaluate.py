@@ -272,3 +272,14 @@ def test_what_training_left_out_is_left_out_of_scores(tmp_path, split):
     assert names and not names & {"train_00001", "test_00002"}
     with pytest.raises(FileError, match=r"train_00001\.xml"):
         evaluate(run, data, split=split)
+
+
+def test_small_scores_stay_in_one_piece(scenes_run, monkeypatch):
+    from perimetry.report import run_text
+
+    names = ("scales", "COCO AP", "AP50", *(f"AR100, {size}" for size in ("all", "0-8", "8-12", "12+")), "s an image")
+    row = ("×1, mirrored too", "0.000248", "0.000828", "0.0444", "0.0000", "0.0000", "0.0889", "0.489")
+    monkeypatch.setattr(run_text, "choice_rows", lambda _: (names, [row]))
+    told = evaluate(scenes_run[0]).to_text(width=72)
+    table = told.split("\n\n")[1]
+    assert all(number in table for number in row[1:]) and max(map(len, table.splitlines())) <= 72
