@@ -1,6 +1,7 @@
 """What is trained on: files that are missing, broken or make no sense stop it, or are left out where that is asked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -61,3 +62,19 @@ def test_proposals_are_needed_of_what_is_used(folder, tmp_path):
     file.write_text(json.dumps({name: [[0, 0, 8, 8]] for name in names[:-1]}))
     with pytest.raises(InputError, match="1 of 8 images have no proposals: val_00002"):
         open_sets(recipe)
+
+
+def test_a_broken_mask_without_names_of_classes_is_left_out_when_asked(tmp_path):
+    data = tmp_path / "data"
+    write_scenes(tmp_path / "made", {"train": scenes("segmentation", count=12, size=(32, 32), seed=0)})
+    data.mkdir()
+    (tmp_path / "made/JPEGImages").rename(data / "images")
+    (tmp_path / "made/SegmentationClass").rename(data / "masks")
+    (data / "masks/train_00003.png").write_bytes(b"no mask")
+    told = []
+    recipe = Recipe(task="segmentation", data=str(data), steps=1)
+    with pytest.raises(FileError, match=r"train_00003\.png"):
+        open_sets(recipe)
+    found = open_sets(replace(recipe, broken="skip"), tell=told.append)
+    assert found.classes == ("0", "1", "2", "3") and len(found.train) + len(found.val) == 11
+    assert len(told) == 1 and "train_00003.png" in told[0]

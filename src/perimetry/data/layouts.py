@@ -12,13 +12,14 @@ from typing import Literal, get_args
 import numpy as np
 
 from perimetry.data import class_folders, coco, pairs, tables, voc
-from perimetry.data.dataset import IGNORED, TASKS, Dataset, Task
+from perimetry.data.dataset import IGNORED, TASKS, Dataset, Sample, Task
 from perimetry.data.lists import distinct
 from perimetry.data.problems import Listing, Problem, errors_of, refuse
 from perimetry.data.reading import decoding, read_mask
 from perimetry.errors import FileError, InputError, UnknownNameError
 
 LayoutName = Literal["folders", "csv", "voc", "pairs", "coco"]
+Problems = Literal["refuse", "leave_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def open_dataset(
     split: str | None = None,
     layout: LayoutName | None = None,
     classes: Sequence[str] | None = None,
-    problems: Literal["refuse", "leave_out"] = "refuse",
+    problems: Problems = "refuse",
 ) -> Dataset:
     """The labelled images in a folder (or in a CSV or a JSON), or one split of them; images are not opened yet.
 
@@ -66,13 +67,13 @@ def open_dataset(
 
     Raises `FileError` for what cannot be read or is not there, `InputError` for the rest, with what was looked for.
     """
-    if problems not in ("refuse", "leave_out"):
-        raise UnknownNameError("value of problems", problems, known=("refuse", "leave_out"))
+    if problems not in get_args(Problems):
+        raise UnknownNameError("value of problems", problems, known=get_args(Problems))
     listing = list_dataset(path, task=task, layout=layout, classes=classes)[0]
     if problems == "refuse":
         refuse(listing.problems, Path(path))
     dataset = listing.dataset if split is None else listing.dataset.part(split)
-    return _with_classes(dataset, listing.dataset, path)
+    return _with_classes(dataset, listing.dataset, path, problems)
 
 
 def open_sound(
@@ -87,7 +88,7 @@ def open_sound(
     errors = errors_of(listing.problems)
     wrong = {problem.sample for problem in errors}
     sound = listing.dataset.of(sample.name for sample in listing.dataset.samples if sample.name not in wrong)
-    return _with_classes(sound, sound, path), errors
+    return _with_classes(sound, sound, path, "leave_out"), errors
 
 
 def list_dataset(
@@ -131,18 +132,28 @@ def _layout(root: Path, task: Task | None, name: LayoutName | None) -> Layout:
     raise InputError(f"{root} can be read in {len(found)} ways; choose with {option}: {told}")
 
 
-def _with_classes(part: Dataset, whole: Dataset, path: str | Path) -> Dataset:
+def _with_classes(part: Dataset, whole: Dataset, path: str | Path, problems: Problems) -> Dataset:
     """The part, its classes counted in all masks where none are named; raises `InputError` where it has no images."""
     if not part.samples:
         raise InputError(f"{path} holds no labelled image; `perimetry data {path}` tells what is there")
-    return replace(part, classes=_counted(whole)) if part.task == "segmentation" and not part.classes else part
+    named = part.task != "segmentation" or bool(part.classes)
+    return part if named else replace(part, classes=_counted(whole, problems))
 
 
-def _counted(dataset: Dataset) -> tuple[str, ...]:
+def _counted(dataset: Dataset, problems: Problems) -> tuple[str, ...]:
     """The labels that masks hold, as names, from 0 to the largest."""
+
+    def labels(sample: Sample) -> set[int]:
+        assert sample.mask is not None  # as of all samples of segmentation
+        try:
+            return set(np.unique(read_mask(sample.mask)).tolist())
+        except (FileError, InputError):
+            if problems == "refuse":
+                raise
+            return set()
+
     with decoding(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        masks = pool.map(lambda sample: np.unique(read_mask(sample.mask)), dataset.samples)
-        held = {int(label) for labels in masks for label in labels} - {IGNORED}
+        held = set().union(*pool.map(labels, dataset.samples)) - {IGNORED}
     most = max(held, default=0)
     if most > IGNORED or min(held, default=0) < 0:
         raise InputError(f"the masks of {dataset.name} hold labels from {min(held)} to {most}; expected 0 to 255")

@@ -87,6 +87,8 @@ def refuse(problems: Sequence[Problem], path: Path) -> None:
         return
     first = next((problem for problem in errors if problem.kind in UNREADABLE), errors[0])
     more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-    advice = f'`perimetry data {path}` lists everything; problems="leave_out" goes on without it'
+    advice = (
+        f'`perimetry data {path}` lists everything; problems="leave_out", of a recipe broken="skip", goes on without'
+    )
     told = f"{path if first.file is None else path / first.file}: {first.sentence}{more}; {advice}"
     raise FileError(told) if first.kind in UNREADABLE else InputError(told)
