@@ -11,6 +11,7 @@ import torch
 
 from perimetry.training.checkpoints import load_checkpoint
 from perimetry.training.evaluation import evaluate_network
+from perimetry.training.holding import held
 from perimetry.training.run import load_run
 from perimetry.training.sets import task_of
 from training_run import STEPS, run, sets
@@ -76,6 +77,15 @@ def test_two_processes_are_stopped_together(tmp_path):
     assert 3 <= load_checkpoint(stopped / "checkpoints", "last").step < STEPS
     finish(words)
     torch.testing.assert_close(weights(stopped), weights(whole), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_all_processes_say_why_the_first_is_refused(tmp_path):
+    with held(tmp_path):
+        asked = command(tmp_path, processes=2)
+        told = subprocess.run(asked, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert told.returncode and "Connection closed" not in told.stderr
+    assert told.stderr.count("InputError: another process trains in") >= 1
 
 
 @pytest.mark.slow

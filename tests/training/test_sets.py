@@ -8,6 +8,7 @@ import pytest
 from perimetry.data.scenes import scenes, write_scenes
 from perimetry.errors import FileError, InputError
 from perimetry.training import Recipe, open_sets
+from perimetry.training.sets import task_of
 
 
 @pytest.fixture
@@ -78,3 +79,10 @@ def test_a_broken_mask_without_names_of_classes_is_left_out_when_asked(tmp_path)
     found = open_sets(replace(recipe, broken="skip"), tell=told.append)
     assert found.classes == ("0", "1", "2", "3") and len(found.train) + len(found.val) == 11
     assert len(told) == 1 and "train_00003.png" in told[0]
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_one_class_alone_is_refused(task):
+    with pytest.raises(InputError, match="has cat alone, and nothing to tell it from"):
+        task_of(Recipe(task=task, data="photos", steps=1), ("cat",))
+    assert task_of(Recipe(task="detection", data="photos", steps=1), ("cat",)).classes == ("cat",)

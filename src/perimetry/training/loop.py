@@ -72,8 +72,9 @@ def fit(
     ):
         seed_generators(on, recipe.seed)
         setup = set_up(recipe, out=out, sets=sets, processes=processes, device=on, tell=tell)
-        if processes.first:
-            ends.enter_context(held(setup.run.path))
+        with processes.first_alone() as here:
+            if here:
+                ends.enter_context(held(setup.run.path))
         state = State.begin(setup.built.network, recipe, on)
         if state.take_up(setup.run):
             setup.tell(f"going on after step {state.step} of {setup.steps}")

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from perimetry.errors import InputError, PerimetryError
 from perimetry.training.devices import device_of
 
 Value = TypeVar("Value")
@@ -54,6 +55,25 @@ class Processes:
         """Go on when all have come here."""
         if self.count > 1:
             dist.barrier()
+
+    @contextmanager
+    def first_alone(self) -> Iterator[bool]:
+        """What the first process does inside, told by True; where it fails in words, all fail so, after it.
+
+        >>> with Processes().first_alone() as here:
+        ...     here
+        True
+        """
+        told = None
+        try:
+            yield self.first
+        except PerimetryError as error:
+            told = str(error)
+            raise
+        finally:
+            said = self.gathered(told)[0]
+        if said is not None:
+            raise InputError(said)
 
     def shared(self, network: nn.Module) -> nn.Module:
         """The network with gradients averaged over processes."""

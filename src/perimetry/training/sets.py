@@ -53,6 +53,8 @@ def task_of(recipe: Recipe, classes: tuple[str, ...]) -> Task:
     count = len(classes)
     if recipe.class_weights and len(recipe.class_weights) != count:
         raise InputError(f"class_weights has {len(recipe.class_weights)} factors, the data has {count} classes")
+    if count < 2 and recipe.task != "detection":
+        raise InputError(f"{recipe.data} has {', '.join(classes) or 'no class'} alone, and nothing to tell it from")
     if recipe.task == "detection":
         return Detection(classes)
     if recipe.task == "segmentation":

@@ -80,11 +80,11 @@ def set_up(
 def _directory(path: Path, recipe: Recipe, sets: Sets, built: Built, processes: Processes) -> RunDirectory:
     """Made, or taken up again, by the first process; the others wait for it."""
     run = RunDirectory(path)
-    if processes.first:
-        images = {"train": len(sets.train), "val": 0 if sets.val is None else len(sets.val)}
-        facts = {"classes": list(sets.classes), "images": images, "names": _digest(sets), **built.facts}
-        run.begin(recipe, facts)
-    processes.wait()
+    images = {"train": len(sets.train), "val": 0 if sets.val is None else len(sets.val)}
+    facts = {"classes": list(sets.classes), "images": images, "names": _digest(sets), **built.facts}
+    with processes.first_alone() as here:
+        if here:
+            run.begin(recipe, facts)
     return run
 
 
