@@ -96,9 +96,9 @@ def fit(
                 stopped = processes.sum(float(stop.asked)) > 0
                 if (clock.checkpoint_due(state.step) or stopped) and processes.first:
                     log.write()  # before the checkpoint: rows of later steps are dropped, lost ones never come back
-                    meter.write(state.step)
                     for name in ("best", "last") if best else ("last",):
                         state.keep(setup.run, name)
+                    meter.write(state.step)
                     setup.tell(f"{clock.line(state.step)}; loss {sum(losses.values()):.4g}{numbers}")
             except NotFiniteError as error:
                 _leave_word(setup, state, error)

@@ -168,4 +168,6 @@ def _whole(batches: DataLoader[Any]) -> Iterator[Batch]:
 
 def _broken(error: PerimetryError, name: str) -> _Broken:
     message = str(error) if name in str(error) else f"{name}: {error}"
-    return _Broken(FileError if isinstance(error, FileError) else InputError, message)
+    if isinstance(error, FileError):
+        return _Broken(FileError, f'{message}; broken="skip" leaves such files out')
+    return _Broken(InputError, message)
