@@ -39,7 +39,10 @@ class FileSamples:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        return read_sample(self.files.samples[index])
+        try:
+            return read_sample(self.files.samples[index])
+        except FileError as error:
+            raise FileError(f'{error}; broken="skip" leaves such files out') from error
 
     def names(self) -> list[str]:
         """The name of each."""
@@ -168,6 +171,4 @@ def _whole(batches: DataLoader[Any]) -> Iterator[Batch]:
 
 def _broken(error: PerimetryError, name: str) -> _Broken:
     message = str(error) if name in str(error) else f"{name}: {error}"
-    if isinstance(error, FileError):
-        return _Broken(FileError, f'{message}; broken="skip" leaves such files out')
-    return _Broken(InputError, message)
+    return _Broken(FileError if isinstance(error, FileError) else InputError, message)
