@@ -178,7 +178,7 @@ def size_rows(trained: Run, folders: Mapping[str, Path]) -> list[dict[str, Any]]
                 rows.append(
                     {
                         "test": test,
-                        "scales": choice.scales,
+                        "scales": list(choice.scales),
                         "flip": choice.flip,
                         "by_size": choice.by_size(),
                         "seconds": choice.seconds,
