@@ -1,7 +1,7 @@
 """Depthwise convolution whose gradients are fast on CPUs in bfloat16.
 
 oneDNN has fast loops for it forwards, and for gradients of weights whose filters are at most three wide, without
-dilation. All else falls back to loops for dense convolutions, which take up to a hundred times as long in bfloat16, so
+dilation. All else falls back to loops for dense convolutions, which take up to twenty times as long in bfloat16, so
 the gradients here are put in terms of the fast ones (measured with torch 2.15; see benchmarks/README.md).
 """
 
